@@ -1,0 +1,51 @@
+# Needs Python 3.11 or newer, make and git. `make help` lists what there is.
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint format test-real demo notebook clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## build the virtual environment (every target does it when needed)
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("rag-failover needs Python 3.11 or newer; $(PYTHON) is %d.%d. Name another one: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test,lint]"
+	@touch $@
+
+test: $(READY) ## run the tests on every core; PYTEST_ARGS="-k name" narrows them down
+	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+
+lint: $(READY) ## check style, types, layers, dependencies and spelling
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/codespell
+
+format: $(READY) ## rewrite the code in the house style
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+test-real: $(READY) ## kill real Infinity servers at work (installs 1.5 GB into the user's cache, once)
+	$(BIN)/python scripts/real_servers.py
+	$(BIN)/python -m pytest -m real tests/real $(PYTEST_ARGS)
+
+demo: $(READY) ## watch both frameworks answer while their servers are killed
+	$(BIN)/python -m demo
+
+notebook: $(READY) ## execute every notebook from start to end, without saving it
+	$(BIN)/jupyter execute notebooks/*.ipynb
+
+clean: ## remove the virtual environment and every cache in the checkout
+	rm -rf $(VENV) build dist htmlcov .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
