@@ -1,0 +1,137 @@
+"""Faults of the connection: the answer comes late, in part, in dribbles, or never."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from failover_core.errors import ConfigurationError
+from failover_core.testing.faults.answers import Status
+from failover_core.testing.faults.base import Fault
+from failover_core.testing.framing import chunk
+
+if TYPE_CHECKING:
+    from failover_core.testing.exchange import Exchange
+
+_BLOCK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse(Fault):
+    """Nobody listens: new connections are refused, live ones are reset.
+
+    It strikes the whole server, so it cannot be set for one path, in a script or in a ``Flap``.
+    """
+
+    async def play(self, exchange: Exchange) -> None:
+        """Reset a connection that was accepted just before the fault was set."""
+        exchange.reset()
+
+
+@dataclass(frozen=True, slots=True)
+class Reset(Fault):
+    """A TCP reset after ``after_bytes`` bytes of the answer; 0 is before the first of them."""
+
+    after_bytes: int = 0
+
+    async def play(self, exchange: Exchange) -> None:
+        """Send the beginning of the answer and reset the connection."""
+        await exchange.write([_beginning(exchange, self.after_bytes)])
+        exchange.reset()
+
+
+@dataclass(frozen=True, slots=True)
+class Hang(Fault):
+    """Silence after ``after_bytes`` bytes of the answer, until the client gives up."""
+
+    after_bytes: int = 0
+
+    async def play(self, exchange: Exchange) -> None:
+        """Send the beginning of the answer and fall silent."""
+        await exchange.write([_beginning(exchange, self.after_bytes)])
+        await exchange.silence()
+
+
+@dataclass(frozen=True, slots=True)
+class Trickle(Fault):
+    """The right answer, headers too, ``size`` bytes every ``period`` seconds.
+
+    Timeouts between two reads never see it; only a deadline over the whole answer does.
+    """
+
+    period: float = 0.05
+    size: int = 1
+
+    async def play(self, exchange: Exchange) -> None:
+        """Send the answer in dribbles."""
+        answer = b"".join(exchange.reply.pieces())
+        dribbles = (answer[at : at + self.size] for at in range(0, len(answer), self.size))
+        await exchange.write(dribbles, pause=self.period)
+
+
+@dataclass(frozen=True, slots=True)
+class Truncate(Fault):
+    """A close (FIN) in the middle of the body: ``missing`` announced bytes are never sent."""
+
+    missing: int = 10
+
+    async def play(self, exchange: Exchange) -> None:
+        """Send all but the end of the answer and close."""
+        answer = b"".join(exchange.reply.pieces())
+        await exchange.write([answer[: -self.missing]])
+        exchange.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Slow(Fault):
+    """The right answer after ``seconds``."""
+
+    seconds: float = 1.0
+
+    async def play(self, exchange: Exchange) -> None:
+        """Wait, then answer."""
+        await asyncio.sleep(self.seconds)
+        await exchange.send(exchange.reply)
+
+
+@dataclass(frozen=True, slots=True)
+class Flap(Fault):
+    """``fault`` for ``period`` seconds, health for as long, and so on in turn."""
+
+    period: float = 1.0
+    fault: Fault = field(default_factory=lambda: Status(503))
+
+    def __post_init__(self) -> None:
+        if isinstance(self.fault, Refuse):
+            message = "fault flap: fault cannot be Refuse, which strikes a whole server; use Reset"
+            raise ConfigurationError(message)
+
+    async def play(self, exchange: Exchange) -> None:
+        """Fail in the first, third, fifth ... period since the fault was set."""
+        healthy = int(exchange.fault_age / self.period) % 2
+        await (Fault() if healthy else self.fault).play(exchange)
+
+
+@dataclass(frozen=True, slots=True)
+class HugeBody(Fault):
+    """A 200 whose body is ``size`` bytes of JSON string, sent in chunks as fast as they go."""
+
+    size: int = 1 << 30
+
+    async def play(self, exchange: Exchange) -> None:
+        """Send the bytes without ever holding them."""
+        reply = replace(exchange.reply, events=None)
+        await exchange.write([reply.head({"transfer-encoding": "chunked"})])
+        await exchange.write(self._chunks())
+
+    def _chunks(self) -> Iterator[bytes]:
+        yield chunk(b'"')
+        for at in range(0, self.size, _BLOCK):
+            yield chunk(b"x" * min(_BLOCK, self.size - at))
+        yield chunk(b'"') + chunk(b"")
+
+
+def _beginning(exchange: Exchange, size: int) -> bytes:
+    return b"".join(exchange.reply.pieces())[:size] if size else b""

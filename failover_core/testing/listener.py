@@ -1,0 +1,142 @@
+"""A port on loopback, and a thread whose event loop serves its connections."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any
+
+from failover_core.errors import ConfigurationError
+from failover_core.testing.exchange import abort
+
+_BACKLOG = 1024
+_READ_LIMIT = 1 << 20
+
+Serve = Callable[[StreamReader, StreamWriter], Awaitable[None]]
+
+
+class Port:
+    """A port of 127.0.0.1 that stays reserved while nobody listens on it.
+
+    A socket that is bound but does not listen refuses connections as a free port does, yet the
+    kernel gives the port to nobody else, and no client in search of a dead server can connect
+    to itself.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._socket = _bind(number)
+        self.number: int = self._socket.getsockname()[1]
+
+    def listen(self) -> socket.socket:
+        """Open the port and return the listening socket, which stays this object's to close."""
+        if self._socket.fileno() < 0:
+            self._socket = _bind(self.number)
+        with _explained(self.number):
+            self._socket.listen(_BACKLOG)
+        return self._socket
+
+    def shut(self) -> None:
+        """Refuse new connections, and drop those that nobody has accepted."""
+        self._socket.close()
+        self._socket = _bind(self.number)
+
+    def release(self) -> None:
+        """Give the port back to the system."""
+        self._socket.close()
+
+
+class ListenerThread:
+    """A daemon thread with an event loop, which may listen and not listen in turns."""
+
+    def __init__(self, port: Port, serve: Serve, *, listening: bool) -> None:
+        self._port = port
+        self._serve = serve
+        self._server: asyncio.Server | None = None
+        self._writers: set[StreamWriter] = set()
+        self._loop: asyncio.AbstractEventLoop
+        self._stopping: asyncio.Event
+        ready = threading.Event()
+        accepting = port.listen() if listening else None
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._main(accepting, ready)),
+            name=f"fault-server-{port.number}",
+            daemon=True,
+        )
+        self._thread.start()
+        ready.wait()
+
+    def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine in the loop, from another thread, and wait for it."""
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    async def open(self) -> None:
+        """Accept connections, if it does not yet. To be run in the loop."""
+        if self._server is None:
+            await self._accept(self._port.listen())
+
+    def shut(self) -> None:
+        """Refuse connections and reset live ones. To be run in the loop."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+            self._port.shut()
+        for writer in self._writers:
+            abort(writer)
+
+    def stop(self) -> None:
+        """Shut the port and end the thread."""
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join()
+
+    async def _main(self, accepting: socket.socket | None, ready: threading.Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        if accepting is not None:
+            await self._accept(accepting)
+        ready.set()
+        await self._stopping.wait()
+        self.shut()
+
+    async def _accept(self, accepting: socket.socket) -> None:
+        self._server = await asyncio.start_server(
+            self._connected, sock=accepting, limit=_READ_LIMIT, backlog=_BACKLOG
+        )
+
+    async def _connected(self, reader: StreamReader, writer: StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            if self._server is None:
+                abort(writer)
+            else:
+                await self._serve(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client has gone, or the server stops
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+
+
+def _bind(number: int) -> socket.socket:
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.setblocking(False)  # noqa: FBT003 - the socket's own signature
+    try:
+        with _explained(number):
+            bound.bind(("127.0.0.1", number))
+    except ConfigurationError:
+        bound.close()
+        raise
+    return bound
+
+
+@contextlib.contextmanager
+def _explained(number: int) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, OverflowError) as error:
+        message = f"port: {number} cannot be used ({error}); stop what holds it, or pass 0"
+        raise ConfigurationError(message) from error

@@ -1,0 +1,74 @@
+"""Which fault the next request meets."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from failover_core.errors import ConfigurationError
+from failover_core.testing.faults import Fault, Refuse
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A fault and when it was set, in seconds of ``time.monotonic()``; None is health."""
+
+    fault: Fault | None
+    since: float
+
+
+class FaultPlan:
+    """The faults that are in force: a script, then the path's, then the server's. Thread-safe.
+
+    A path stands for itself and for itself after ``/v1``.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._scripts: dict[str | None, deque[Fault | None]] = {}
+        self._faults: dict[str | None, Planned] = {}
+
+    def get(self, path: str | None = None) -> Fault | None:
+        """Return the fault of a path, or of the server, leaving scripts aside."""
+        with self._lock:
+            planned = self._faults.get(path)
+        return planned and planned.fault
+
+    def set(self, fault: Fault | None, path: str | None = None) -> None:
+        """Set or clear (None) the fault of a path, or of the server."""
+        if path is not None:
+            _refuse_nothing([fault])
+        with self._lock:
+            self._faults[path] = Planned(fault, time.monotonic())
+
+    def script(self, faults: Iterable[Fault | None], path: str | None = None) -> None:
+        """Give the next requests one fault each, None being health."""
+        played = deque(faults)
+        _refuse_nothing(played)
+        with self._lock:
+            self._scripts[path] = played
+
+    def next(self, path: str) -> Planned:
+        """Return what the request that has just come in on a path meets, using up its turn."""
+        now = time.monotonic()
+        path = path.removeprefix("/v1")
+        with self._lock:
+            for key in (path, None):
+                if script := self._scripts.get(key):
+                    return Planned(script.popleft(), now)
+            for key in (path, None):
+                if (planned := self._faults.get(key)) and planned.fault:
+                    return planned
+        return Planned(None, now)
+
+
+def _refuse_nothing(faults: Iterable[Fault | None]) -> None:
+    if any(isinstance(fault, Refuse) for fault in faults):
+        message = (
+            "fault refuse: strikes a whole server, not a path or one request of a script; "
+            "set server.fault, or use Reset"
+        )
+        raise ConfigurationError(message)

@@ -1,0 +1,7 @@
+"""The protocols of Infinity and of OpenAI-compatible servers, as functions of a request."""
+
+from __future__ import annotations
+
+from failover_core.testing.protocols.routes import Service
+
+__all__ = ["Service"]

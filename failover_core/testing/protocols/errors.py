@@ -1,0 +1,72 @@
+"""The error bodies of real servers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from failover_core.testing.faults.answers import error_body
+from failover_core.testing.framing import Reply
+
+
+class ProtocolError(Exception):
+    """A request that a healthy server refuses; carries the refusal."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(f"status {reply.status}")
+        self.reply = reply
+
+
+def not_found() -> ProtocolError:
+    """No such path."""
+    return ProtocolError(Reply(404, {"detail": "Not Found"}))
+
+
+def wrong_method() -> ProtocolError:
+    """A GET where a POST belongs, or the other way round."""
+    return ProtocolError(Reply(405, {"detail": "Method Not Allowed"}))
+
+
+def unauthorized(*, chat: bool) -> ProtocolError:
+    """A missing or wrong bearer key; OpenAI's servers and Infinity word it differently."""
+    body: dict[str, Any] = {"detail": "Unauthorized"}
+    if chat:
+        body = error_body(
+            "Incorrect API key provided.", code="invalid_api_key", kind="invalid_request_error"
+        )
+    return ProtocolError(Reply(401, body, {"www-authenticate": "Bearer"}))
+
+
+def invalid(field: str, kind: str, message: str, value: Any) -> ProtocolError:
+    """A field that does not validate: the whole value is echoed, however long it is."""
+    detail = {"type": kind, "loc": ["body", field], "msg": message, "input": value}
+    return ProtocolError(Reply(422, {"detail": [detail]}))
+
+
+def not_json(content: bytes) -> ProtocolError:
+    """A body that is no JSON object."""
+    return invalid("", "json_invalid", "JSON decode error", content.decode(errors="replace"))
+
+
+def unknown_model(model: str, known: list[str]) -> ProtocolError:
+    """Infinity's answer to a model that it does not serve."""
+    message = (
+        f"Invalid model: Engine for model name `{model}` not found. "
+        f"Available model names are {known}"
+    )
+    return ProtocolError(Reply(400, error_body(message, code=400)))
+
+
+def model_not_deployed(model: str, capability: str, capabilities: list[str]) -> ProtocolError:
+    """Infinity's answer to a model of another kind."""
+    message = (
+        f"ModelNotDeployedError: model=`{model}` does not support `{capability}`. "
+        f"Reason: the loaded model can only {capabilities}"
+    )
+    return ProtocolError(Reply(400, error_body(message, code=400)))
+
+
+def unknown_chat_model(model: str) -> ProtocolError:
+    """OpenAI's answer to a model that it does not serve."""
+    message = f"The model `{model}` does not exist or you do not have access to it."
+    body = error_body(message, code="model_not_found", kind="invalid_request_error")
+    return ProtocolError(Reply(404, body))

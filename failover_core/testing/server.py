@@ -1,0 +1,230 @@
+"""A server that speaks the real protocols on loopback and misbehaves when told to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+import weakref
+from asyncio import StreamReader, StreamWriter
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any, Self
+
+from failover_core.errors import ConfigurationError
+from failover_core.testing.control import CONTROL_PATH, Order
+from failover_core.testing.exchange import Exchange
+from failover_core.testing.faults import Fault, Refuse
+from failover_core.testing.framing import Reply, Request, read_request
+from failover_core.testing.listener import ListenerThread, Port
+from failover_core.testing.plan import FaultPlan
+from failover_core.testing.protocols import Service
+
+_KEPT_REQUESTS = 10_000
+_HEALTHY = Fault()
+
+
+class FaultServer:
+    """An HTTP server in a thread of its own, for tests, demos and benchmarks.
+
+    It answers ``/embeddings``, ``/rerank``, ``/chat/completions``, ``/models`` and ``/health``,
+    each with and without ``/v1``, with lexical stand-ins for models that really retrieve, rank
+    and answer. Faults are set from any thread while it runs::
+
+        with FaultServer() as server:
+            server.fault = Status(503)
+            with server.failing(Hang(), path="/embeddings"):
+                ...
+            server.script([Reset(), None, RetryAfter(2)])
+
+    Args:
+        port: 0 chooses a free one; it stays the same over ``stop`` and ``start``.
+        models: names that are served, all for everything, or the capabilities (``embed``,
+            ``rerank``, ``chat``) of each; None accepts any name for anything.
+        dimension: of the vectors.
+        api_key: the bearer token that requests must carry; None asks for none.
+        latency: the time that every request takes, in seconds; may be set while it runs.
+        chunk_latency: the time before each chunk of a stream, in seconds; may be set likewise.
+        max_concurrency: requests served at once, while others wait; None is unlimited.
+        offers_base64: whether vectors come in base64 if asked for.
+
+    Raises:
+        ConfigurationError: the port is taken.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        models: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+        dimension: int = 384,
+        api_key: str | None = None,
+        latency: float = 0.0,
+        chunk_latency: float = 0.0,
+        max_concurrency: int | None = None,
+        offers_base64: bool = True,
+    ) -> None:
+        self.latency = latency
+        self.chunk_latency = chunk_latency
+        self._service = Service.of(
+            models, dimension=dimension, api_key=api_key, offers_base64=offers_base64
+        )
+        self._places = max_concurrency
+        self._gate: AbstractAsyncContextManager[None] = nullcontext()
+        self._plan = FaultPlan()
+        self._requests: deque[Request] = deque(maxlen=_KEPT_REQUESTS)
+        self._served = 0
+        self._lock = threading.Lock()
+        self._port = Port(port)
+        self._thread: ListenerThread | None = None
+        self._expiries: dict[str | None, asyncio.Task[None]] = {}
+        weakref.finalize(self, self._port.release)
+
+    @property
+    def port(self) -> int:
+        """The TCP port on 127.0.0.1, from construction on."""
+        return self._port.number
+
+    @property
+    def url(self) -> str:
+        """The base URL, without ``/v1`` and without a trailing slash."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> Self:
+        """Start the server, if it does not run; connections are accepted on return."""
+        with self._lock:
+            if self._thread is None:
+                self._gate = nullcontext() if self._places is None else _places(self._places)
+                listening = not isinstance(self.fault, Refuse)
+                self._thread = ListenerThread(self._port, self._serve, listening=listening)
+        return self
+
+    def stop(self) -> None:
+        """Die as if killed: reset live connections, refuse new ones. Keeps the port reserved."""
+        with self._lock:
+            thread, self._thread = self._thread, None
+            if thread is not None:
+                thread.stop()
+
+    def close(self) -> None:
+        """Stop, and give the port back to the system."""
+        self.stop()
+        self._port.release()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def requests(self) -> list[Request]:
+        """The last 10,000 requests, oldest first, those to the control endpoint left out."""
+        with self._lock:
+            return list(self._requests)
+
+    @property
+    def served(self) -> int:
+        """The number of requests that met no fault and were answered whole."""
+        return self._served
+
+    def clear(self) -> None:
+        """Forget the requests received so far, and count anew."""
+        with self._lock:
+            self._requests.clear()
+            self._served = 0
+
+    @property
+    def fault(self) -> Fault | None:
+        """How the whole server misbehaves; None is health. In force when the setter returns."""
+        return self._plan.get()
+
+    @fault.setter
+    def fault(self, fault: Fault | None) -> None:
+        self.set_fault(fault)
+
+    def set_fault(self, fault: Fault | None, *, path: str | None = None) -> None:
+        """Set the fault of one path, such as ``/embeddings``, or of the whole server."""
+        with self._lock:
+            if self._thread is None:
+                self._plan.set(fault, path)
+            else:
+                self._thread.run(self._apply(self._thread, Order(fault, path)))
+
+    @contextlib.contextmanager
+    def failing(self, fault: Fault, *, path: str | None = None) -> Iterator[Self]:
+        """Misbehave within a ``with`` block, and then as before it."""
+        before = self._plan.get(path)
+        self.set_fault(fault, path=path)
+        try:
+            yield self
+        finally:
+            self.set_fault(before, path=path)
+
+    def script(self, faults: Iterable[Fault | None], *, path: str | None = None) -> None:
+        """Let each of the next requests (to ``path``) meet one fault, None being health.
+
+        A script goes before the other faults while it lasts, and replaces an earlier one.
+        """
+        self._plan.script(faults, path)
+
+    async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
+        while not writer.is_closing():
+            request = await read_request(reader)
+            exchange = Exchange(
+                request,
+                reader,
+                writer,
+                answer=self._service.answer,
+                chunk_latency=self.chunk_latency,
+            )
+            await (self._control if request.path == CONTROL_PATH else self._meet)(exchange)
+            if not request.keep_alive:
+                break
+
+    async def _meet(self, exchange: Exchange) -> None:
+        with self._lock:
+            self._requests.append(exchange.request)
+        planned = self._plan.next(exchange.request.path)
+        exchange.fault_age = time.monotonic() - planned.since
+        async with self._gate:
+            if self.latency:
+                await asyncio.sleep(self.latency)
+            await (planned.fault or _HEALTHY).play(exchange)
+        if planned.fault is None:
+            with self._lock:
+                self._served += 1
+
+    async def _control(self, exchange: Exchange) -> None:
+        try:
+            order = Order.read(exchange.request.body)
+        except ConfigurationError as error:
+            await exchange.send(Reply(400, {"detail": str(error)}))
+            return
+        # Nothing runs between the answer's write and the order's effect, so the sender of the
+        # order sees it in force, and still gets its answer if the order is to refuse.
+        await exchange.send(Reply(payload={"fault": order.fault and order.fault.name()}))
+        if self._thread is not None:
+            await self._apply(self._thread, order)
+
+    async def _apply(self, thread: ListenerThread, order: Order) -> None:
+        if expiry := self._expiries.pop(order.path, None):
+            expiry.cancel()
+        self._plan.set(order.fault, order.path)
+        if isinstance(self._plan.get(), Refuse):
+            thread.shut()
+        else:
+            await thread.open()
+        if order.lasting is not None:
+            self._expiries[order.path] = asyncio.create_task(self._expire(thread, order))
+
+    async def _expire(self, thread: ListenerThread, order: Order) -> None:
+        await asyncio.sleep(order.lasting or 0.0)
+        del self._expiries[order.path]
+        await self._apply(thread, Order(None, order.path))
+
+
+def _places(number: int) -> Any:
+    return asyncio.Semaphore(number)
