@@ -1,0 +1,1 @@
+"""Failover for calls to model servers: one target answers while any can."""

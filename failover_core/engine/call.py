@@ -1,0 +1,198 @@
+"""One call: what to do next, and what to remember of it.
+
+A driver asks ``Call.next()`` and obeys: start this attempt, wait, or give up. It reports how
+each attempt ended with ``succeeded`` or ``failed``. Nothing here sends, sleeps or awaits, so
+the same decisions serve sync, async and streams, and a simulation with a clock of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from failover_core.classify import classify
+from failover_core.engine.attempt import Attempt, Failure, GiveUp, Step
+from failover_core.engine.deadline import UNLIMITED
+from failover_core.engine.pool import Pool
+from failover_core.engine.ports import Clock
+from failover_core.engine.route import Route
+from failover_core.engine.rules import Mark, Move, rule_for
+from failover_core.errors import ErrorClass
+from failover_core.events import EventKind, FailoverEvent
+
+
+class Call:
+    """One call over the targets of a pool, from its first attempt to its answer or its end."""
+
+    __slots__ = ("_id", "_pool", "_route", "_verdict", "_winner", "deadline")
+
+    def __init__(self, pool: Pool) -> None:
+        total = pool.policy.total_timeout
+        self.deadline = UNLIMITED if total is None else pool.clock.now() + total
+        with pool.lock:
+            pool.calls += 1
+            self._route = Route(pool, self.deadline)
+        self._pool = pool
+        self._verdict: BaseException | None = None
+        self._winner: Attempt | None = None
+        self._id: str | None = None
+
+    @property
+    def clock(self) -> Clock:
+        """The pool's clock."""
+        return self._pool.clock
+
+    @property
+    def id(self) -> str:
+        """Identifies the call in events."""
+        if self._id is None:
+            self._id = self._pool.next_call_id()
+        return self._id
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """Who served the call and what went before, JSON-ready and without provider text.
+
+        Keys: ``target``, ``model``, ``attempts`` (the successful one included), ``failed_over``
+        (whether another target than the first choice served), ``errors`` (``target`` and
+        ``error_class`` of each failed attempt, in order).
+        """
+        winner = self._winner
+        return {
+            "target": winner.target.name if winner else None,
+            "model": winner.target.model if winner else None,
+            "attempts": self._route.attempts,
+            "failed_over": winner is not None and self._has_failed_over(winner),
+            "errors": [
+                {"target": failure.attempt.target.name, "error_class": str(failure.error_class)}
+                for failure in self._route.failures
+            ],
+        }
+
+    def stream(self) -> None:
+        """Make this a call for a stream: its attempts are timed to their first content."""
+        self._route.streaming = True
+
+    def is_timed(self, attempt: Attempt) -> bool:
+        """Return whether any limit holds for the chunks of an attempt's stream."""
+        limits = (attempt.timeout, self._pool.policy.idle_timeout, self._pool.policy.total_timeout)
+        return any(limit is not None for limit in limits)
+
+    def silence(self, attempt: Attempt) -> float | None:
+        """Return the seconds that the next chunk of an attempt's stream may take."""
+        now = self._pool.clock.now()
+        limits = [self.deadline - now]
+        if attempt.committed:
+            limits.append(self._pool.policy.idle_timeout or UNLIMITED)
+        elif attempt.timeout is not None:
+            limits.append(attempt.started_at + attempt.timeout - now)
+        left = min(limits)
+        return None if left == UNLIMITED else max(0.0, left)
+
+    def next(self) -> Step:
+        """Return what to do next."""
+        if self._verdict is not None:
+            return GiveUp(self._verdict)
+        pool = self._pool
+        with pool.lock:
+            step = self._route.decide(pool.clock.now())
+            if isinstance(step, GiveUp):
+                pool.failed += 1
+        if isinstance(step, GiveUp):
+            self._verdict = step.error
+            pool.publish(self._end())
+        elif isinstance(step, Attempt) and (step.number > 1 or step.is_probe):
+            for event in self._departure(step):
+                pool.publish(event)
+        return step
+
+    def commit(self, attempt: Attempt) -> None:
+        """Note that content of a stream goes out to the caller: the call cannot move on."""
+        attempt.committed = True
+        attempt.latency = self._pool.clock.now() - attempt.started_at
+        self._winner = attempt
+
+    def succeeded(self, attempt: Attempt) -> None:
+        """Record that an attempt answered."""
+        pool = self._pool
+        with pool.lock:
+            if not _settle(attempt):
+                return
+            now = pool.clock.now()
+            if attempt.latency is None:
+                attempt.latency = now - attempt.started_at
+            self._winner = attempt
+            pool.succeeded += 1
+            pool.failed_over += self._has_failed_over(attempt)
+            events = pool.mark_success_locked(attempt, now)
+        for event in events:
+            pool.publish(event)
+
+    def failed(self, attempt: Attempt, error: BaseException) -> None:
+        """Record that an attempt ended with an error, a cancellation included."""
+        pool = self._pool
+        found = classify(error, wall=pool.clock.wall())
+        failure = Failure(attempt, error, found, rule_for(found.error_class, pool.policy))
+        with pool.lock:
+            if not _settle(attempt):
+                return
+            now = pool.clock.now()
+            self._route.add(failure)
+            if attempt.committed or failure.rule.move is Move.RAISE:
+                self._verdict = error
+                pool.failed += failure.rule.mark is not Mark.NONE
+            events = [*self._arrival(failure, now), *pool.mark_failure_locked(failure, now)]
+        if found.error_class is not ErrorClass.NEUTRAL:
+            failure.write_note()
+        for event in events:
+            pool.publish(event)
+
+    def _has_failed_over(self, winner: Attempt) -> bool:
+        return winner.state is not self._route.order[0]
+
+    def _arrival(self, failure: Failure, now: float) -> Iterator[FailoverEvent]:
+        """Yield the event of a failed attempt."""
+        if failure.error_class is ErrorClass.NEUTRAL:
+            return
+        is_throttled = failure.error_class is ErrorClass.THROTTLED
+        yield self._pool.event(
+            EventKind.THROTTLED if is_throttled else EventKind.ATTEMPT_FAILED,
+            target=failure.attempt.target.name,
+            error_class=failure.error_class,
+            error=failure.found.summary,
+            latency=now - failure.attempt.started_at,
+            call_id=self.id,
+        )
+
+    def _departure(self, attempt: Attempt) -> Iterator[FailoverEvent]:
+        """Yield the events of an attempt's start: a probe, a move to another target."""
+        name = attempt.target.name
+        if attempt.is_probe:
+            yield self._pool.event(EventKind.PROBING, target=name, call_id=self.id)
+        if not self._route.failures:
+            return
+        previous = self._route.failures[-1]
+        if previous.attempt.state is not attempt.state:
+            yield self._pool.event(
+                EventKind.FAILED_OVER,
+                from_target=previous.attempt.target.name,
+                to_target=name,
+                reason=str(previous.error_class),
+                error_class=previous.error_class,
+                error=previous.found.summary,
+                call_id=self.id,
+            )
+
+    def _end(self) -> FailoverEvent:
+        tried = [str(failure.attempt.target.name) for failure in self._route.failures]
+        reason = f"tried: {', '.join(tried)}" if tried else "none was tried"
+        return self._pool.event(EventKind.EXHAUSTED, reason=reason, call_id=self.id)
+
+
+def _settle(attempt: Attempt) -> bool:
+    """Take an attempt's permit back; False if that has been done before."""
+    if attempt.settled:
+        return False
+    attempt.settled = True
+    attempt.state.in_flight = max(0, attempt.state.in_flight - 1)
+    return True

@@ -1,0 +1,229 @@
+"""The four doors: run, arun, stream, astream. They obey a Call and decide nothing.
+
+``send`` receives the Attempt and sends it. It returns the answer (for ``arun`` an awaitable of
+it), or an iterable of chunks (for ``astream`` an async one, or an awaitable of an async one).
+Chunks are held back until ``is_content`` says yes to one; from there on the call is committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+)
+from typing import Any, NoReturn, TypeVar
+
+from failover_core.engine.attempt import Attempt, GiveUp, Wait
+from failover_core.engine.call import Call
+from failover_core.engine.deadline import current_deadline
+from failover_core.engine.workers import call_within, close_quietly, iterate_within
+from failover_core.errors import AttemptTimeoutError
+
+T = TypeVar("T")
+
+
+def run(call: Call, send: Callable[[Attempt], T]) -> T:
+    """Carry a call out in this thread and return its answer."""
+    while True:
+        step = call.next()
+        if isinstance(step, Attempt):
+            try:
+                answer = _send(step, send)
+            except BaseException as error:  # noqa: BLE001 - the engine decides what follows
+                call.failed(step, error)
+            else:
+                call.succeeded(step)
+                return answer
+        elif isinstance(step, Wait):
+            call.clock.sleep(step.seconds)
+        else:
+            _raise(step)
+
+
+async def arun(call: Call, send: Callable[[Attempt], Awaitable[T]]) -> T:
+    """Carry a call out in this task and return its answer."""
+    while True:
+        step = call.next()
+        if isinstance(step, Attempt):
+            try:
+                answer = await _asend(step, send)
+            except BaseException as error:  # noqa: BLE001 - the engine decides what follows
+                call.failed(step, error)
+            else:
+                call.succeeded(step)
+                return answer
+        elif isinstance(step, Wait):
+            await call.clock.asleep(step.seconds)
+        else:
+            _raise(step)
+
+
+def stream(
+    call: Call, send: Callable[[Attempt], Iterable[T]], is_content: Callable[[T], bool]
+) -> Iterator[T]:
+    """Carry a call out in this thread and yield its chunks."""
+    call.stream()
+    while True:
+        step = call.next()
+        if isinstance(step, Attempt):
+            gate = _Gate(call, step, is_content)
+            try:
+                for chunk in _chunks(call, step, send):
+                    yield from gate.let_through(chunk)
+            except BaseException as error:  # noqa: BLE001 - the engine decides what follows
+                call.failed(step, error)
+            else:
+                call.succeeded(step)
+                yield from gate.held
+                return
+        elif isinstance(step, Wait):
+            call.clock.sleep(step.seconds)
+        else:
+            _raise(step)
+
+
+async def astream(
+    call: Call,
+    send: Callable[[Attempt], AsyncIterable[T] | Awaitable[AsyncIterable[T]]],
+    is_content: Callable[[T], bool],
+) -> AsyncIterator[T]:
+    """Carry a call out in this task and yield its chunks."""
+    call.stream()
+    while True:
+        step = call.next()
+        if isinstance(step, Attempt):
+            gate = _Gate(call, step, is_content)
+            chunks = _achunks(call, step, send)
+            try:
+                async for chunk in chunks:
+                    for ready in gate.let_through(chunk):
+                        yield ready
+            except BaseException as error:  # noqa: BLE001 - the engine decides what follows
+                call.failed(step, error)
+            else:
+                call.succeeded(step)
+                for ready in gate.held:
+                    yield ready
+                return
+            finally:
+                await chunks.aclose()
+        elif isinstance(step, Wait):
+            await call.clock.asleep(step.seconds)
+        else:
+            _raise(step)
+
+
+class _Gate:
+    """Holds chunks back until one has content, and commits the call then."""
+
+    __slots__ = ("_attempt", "_call", "_is_content", "held")
+
+    def __init__(self, call: Call, attempt: Attempt, is_content: Callable[[Any], bool]) -> None:
+        self._call = call
+        self._attempt = attempt
+        self._is_content = is_content
+        self.held: list[Any] = []
+
+    def let_through(self, chunk: Any) -> list[Any]:
+        """Return the chunks that may go to the caller now, in order."""
+        if self._attempt.committed:
+            return [chunk]
+        self.held.append(chunk)
+        if not self._is_content(chunk):
+            return []
+        self._call.commit(self._attempt)
+        released, self.held = self.held, []
+        return released
+
+
+def _send(attempt: Attempt, send: Callable[[Attempt], T]) -> T:
+    if attempt.timeout is None:
+        return send(attempt)
+    if not attempt.state.keeps_deadline:
+        return call_within(lambda: send(attempt), attempt.timeout)
+    token = current_deadline.set(attempt.started_at + attempt.timeout)
+    try:
+        return send(attempt)
+    finally:
+        current_deadline.reset(token)
+
+
+async def _asend(attempt: Attempt, send: Callable[[Attempt], Awaitable[T]]) -> T:
+    if attempt.timeout is None:
+        return await send(attempt)
+    if not attempt.state.keeps_deadline:
+        return await _within(send(attempt), attempt.timeout)
+    token = current_deadline.set(attempt.started_at + attempt.timeout)
+    try:
+        return await send(attempt)
+    finally:
+        current_deadline.reset(token)
+
+
+def _chunks(
+    call: Call, attempt: Attempt, send: Callable[[Attempt], Iterable[T]]
+) -> Iterator[T]:
+    if call.is_timed(attempt):
+        yield from iterate_within(lambda: send(attempt), lambda: call.silence(attempt))
+        return
+    source = send(attempt)
+    try:
+        yield from source
+    finally:
+        close_quietly(source)
+
+
+async def _achunks(
+    call: Call,
+    attempt: Attempt,
+    send: Callable[[Attempt], AsyncIterable[T] | Awaitable[AsyncIterable[T]]],
+) -> AsyncGenerator[T]:
+    source = send(attempt)
+    if inspect.isawaitable(source):
+        source = await _within(source, call.silence(attempt))
+    iterator = aiter(source)
+    try:
+        while True:
+            try:
+                chunk = await _within(anext(iterator), call.silence(attempt))
+            except StopAsyncIteration:
+                return
+            yield chunk
+    finally:
+        await _aclose_quietly(iterator)
+
+
+async def _within(awaitable: Awaitable[T], seconds: float | None) -> T:
+    if seconds is None:
+        return await awaitable
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            return await awaitable
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        message = f"no answer within {seconds:.3g} s"
+        raise AttemptTimeoutError(message) from None
+
+
+async def _aclose_quietly(source: object) -> None:
+    aclose = getattr(source, "aclose", None)
+    if aclose is not None:
+        try:
+            await aclose()
+        except Exception:  # noqa: BLE001, S110 - a stream that broke may refuse to be closed
+            pass
+
+
+def _raise(step: GiveUp) -> NoReturn:
+    try:
+        raise step.error
+    finally:
+        del step  # a frame that holds the error it raised is a cycle

@@ -1,0 +1,38 @@
+"""The error of a call that nobody could serve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from failover_core.engine.rules import Move
+from failover_core.errors import AllTargetsFailedError, UnavailableError
+
+if TYPE_CHECKING:
+    from failover_core.engine.attempt import Failure
+    from failover_core.engine.pool import Pool
+
+
+def exhausted(pool: Pool, failures: Sequence[Failure], reason: str | None) -> BaseException:
+    """Return what to raise: the group of all errors, or the one that the policy asks for.
+
+    Args:
+        pool: whose call it was.
+        failures: of all its attempts, in order.
+        reason: why it ended before every target was tried, if so.
+    """
+    if failures and reason is None and failures[-1].rule.move is Move.LARGER:
+        return failures[-1].error
+    errors = [failure.error for failure in failures if isinstance(failure.error, Exception)]
+    if errors and pool.policy.on_exhausted != "group":
+        return errors[0 if pool.policy.on_exhausted == "first" else -1]
+    message = f"no target of pool {pool.name!r} could serve the call: "
+    message += "; ".join([reason or "every target failed", *map(str, failures)])
+    if disabled := [str(state.target.name) for state in pool.states if state.disabled]:
+        message += f"; disabled, until router.enable(name): {', '.join(disabled)}"
+    if not errors:
+        errors = [UnavailableError("no target was tried")]
+    classes = {failure.error_class for failure in failures}
+    return AllTargetsFailedError(
+        message, errors, error_class=classes.pop() if len(classes) == 1 else None
+    )

@@ -1,0 +1,143 @@
+"""Time limits for synchronous work that cannot be interrupted.
+
+Such work runs in a daemon thread (with the caller's context variables) and is abandoned when
+its time is over. Abandoned threads are counted, and no more are risked above a cap. They are
+daemons, so a hung server never keeps the interpreter from ending; that is why this is not a
+``ThreadPoolExecutor``, which joins its threads at exit.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from failover_core.errors import AttemptTimeoutError
+
+T = TypeVar("T")
+
+MAX_ABANDONED = 64
+"""Threads of abandoned calls that may still run in this process before no more are started."""
+
+_END = object()
+
+
+class _Worker:
+    """A thread that does one piece of work after the other, until it is told to stop."""
+
+    _lock = threading.Lock()
+    abandoned = 0
+
+    def __init__(self) -> None:
+        if self.abandoned >= MAX_ABANDONED:
+            message = f"{self.abandoned} abandoned calls still run; no further one is started"
+            raise AttemptTimeoutError(message)
+        self._work: queue.SimpleQueue[Callable[[], Any] | None] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+        self._is_abandoned = False
+        context = contextvars.copy_context()
+        thread = threading.Thread(
+            target=context.run, args=(self._serve,), name="failover-worker", daemon=True
+        )
+        thread.start()
+
+    def do(self, work: Callable[[], T], seconds: float | None) -> T:
+        """Return the result of the work, or raise what it raised.
+
+        Raises:
+            AttemptTimeoutError: it took longer than ``seconds``; it is left to itself.
+        """
+        self._work.put(work)
+        try:
+            result, error = self._results.get(timeout=seconds)
+        except queue.Empty:
+            self._abandon()
+            message = f"no answer within {seconds:.3g} s"
+            raise AttemptTimeoutError(message) from None
+        if error is not None:
+            raise error
+        return result  # type: ignore[no-any-return]
+
+    def stop(self, last_work: Callable[[], Any] | None = None) -> None:
+        """End the thread once it is free, after one last piece of work that nobody waits for."""
+        if last_work is not None:
+            self._work.put(last_work)
+        self._work.put(None)
+
+    def _serve(self) -> None:
+        while (work := self._work.get()) is not None:
+            try:
+                self._results.put((work(), None))
+            except BaseException as error:  # noqa: BLE001 - it is raised in the caller's thread
+                self._results.put((None, error))
+        with self._lock:
+            type(self).abandoned -= self._is_abandoned
+
+    def _abandon(self) -> None:
+        with self._lock:
+            self._is_abandoned = True
+            type(self).abandoned += 1
+
+
+def call_within(work: Callable[[], T], seconds: float) -> T:
+    """Return what ``work()`` returns.
+
+    Raises:
+        AttemptTimeoutError: it took longer than ``seconds``, or too many are abandoned already.
+    """
+    worker = _Worker()
+    try:
+        return worker.do(work, seconds)
+    finally:
+        worker.stop()
+
+
+def iterate_within(
+    open_source: Callable[[], Iterable[T]], silence: Callable[[], float | None]
+) -> Iterator[T]:
+    """Yield from ``open_source()``, each item within the seconds that ``silence()`` then gives.
+
+    Raises:
+        AttemptTimeoutError: an item took longer.
+    """
+    worker = _Worker()
+    source: list[Iterator[T]] = []
+
+    def take() -> T | object:
+        if not source:
+            source.append(iter(open_source()))
+        return next(source[0], _END)
+
+    try:
+        while (item := worker.do(take, silence())) is not _END:
+            yield item  # type: ignore[misc]
+    finally:
+        worker.stop(lambda: close_quietly(*source))
+
+
+def close_quietly(*sources: object) -> None:
+    """Close iterators that can be closed; a stream that broke may refuse to."""
+    for source in sources:
+        close = getattr(source, "close", None)
+        if callable(close):
+            try:
+                close()
+            except Exception:  # noqa: BLE001, S112 - it is being thrown away
+                continue
+
+
+def abandoned_calls() -> int:
+    """Return how many abandoned calls still run in this process."""
+    return _Worker.abandoned
+
+
+def _forget_after_fork() -> None:
+    _Worker.abandoned = 0
+    _Worker._lock = threading.Lock()  # noqa: SLF001 - a fork may have copied it locked
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

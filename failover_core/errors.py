@@ -1,0 +1,167 @@
+"""Every error this library raises, and the classes it sorts other libraries' errors into.
+
+FailoverError
+├── ConfigurationError              a setting, target or URL is wrong; nothing was sent
+├── TargetError                     one attempt at one target failed
+│   ├── AttemptTimeoutError         no answer within the attempt's time
+│   ├── ResponseStatusError         the server answered with an error status
+│   ├── MalformedResponseError      the server answered 200 with something unusable
+│   │   └── SpaceMismatchError      its vectors do not belong to the pool's vector space
+│   ├── BrokenStreamError           a stream ended or fell silent before its end
+│   └── UnavailableError            the target was not tried (disabled, or no time was left)
+└── AllTargetsFailedError           no target could serve the call (an ExceptionGroup)
+
+None of them derives from RuntimeError: LlamaIndex's ``asyncio_run`` would report it as a
+nested event loop. ConfigurationError is no ValueError, so that pydantic lets it out unwrapped.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, Self
+
+
+class ErrorClass(StrEnum):
+    """What an error says about the target, the request, or neither."""
+
+    CONNECTION = "connection"
+    TIMEOUT = "timeout"
+    SERVER_ERROR = "server_error"
+    MALFORMED = "malformed"
+    THROTTLED = "throttled"
+    QUOTA = "quota"
+    AUTH = "auth"
+    MODEL_NOT_FOUND = "model_not_found"
+    INVALID_REQUEST = "invalid_request"
+    INPUT_TOO_LARGE = "input_too_large"
+    CONTENT_SAFETY = "content_safety"
+    UNKNOWN = "unknown"
+    NEUTRAL = "neutral"
+
+
+class FailoverError(Exception):
+    """Base of every error of this library."""
+
+
+class ConfigurationError(FailoverError):
+    """A setting, a target or a URL cannot be used; the message names it and the remedy."""
+
+
+class TargetError(FailoverError):
+    """One attempt at one target failed."""
+
+    error_class: ErrorClass = ErrorClass.UNKNOWN
+
+
+class AttemptTimeoutError(TargetError, TimeoutError):
+    """The target gave no (further) answer within the time its attempt had."""
+
+    error_class = ErrorClass.TIMEOUT
+
+
+class ResponseStatusError(TargetError):
+    """The server answered with an error status.
+
+    Attributes:
+        status_code: the HTTP status, or the status an error object inside a 200 stands for.
+        code: the error code field of the body (``insufficient_quota``, …), if it had one.
+        retry_after: the ``Retry-After`` header as it came, if there was one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int,
+        code: str | None = None,
+        retry_after: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        self.code = code
+        self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The keyword-only status_code keeps the default reduce from calling __init__ right.
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+class MalformedResponseError(TargetError):
+    """The server answered 200 with something that cannot be used, or must not be."""
+
+    error_class = ErrorClass.MALFORMED
+
+
+class SpaceMismatchError(MalformedResponseError):
+    """A target's vectors do not belong to the pool's vector space."""
+
+
+class BrokenStreamError(TargetError):
+    """A stream ended without its finish, or carried an error, after it had begun."""
+
+    error_class = ErrorClass.CONNECTION
+
+
+class UnavailableError(TargetError):
+    """The target was not tried: it is disabled, or no time was left for it."""
+
+
+class AllTargetsFailedError(FailoverError, ExceptionGroup[Exception]):
+    """No target could serve the call: one error per attempt, in order.
+
+    Each error carries a note that names its target, attempt and class; ``__cause__`` is the
+    last of them.
+
+    Attributes:
+        error_class: the class all attempts failed with, or None if they differ.
+    """
+
+    error_class: ErrorClass | None = None
+
+    def __new__(cls, message: str, exceptions: Sequence[Exception], **_: Any) -> Self:
+        return super().__new__(cls, message, exceptions)
+
+    def __init__(
+        self,
+        message: str,
+        exceptions: Sequence[Exception],
+        *,
+        error_class: ErrorClass | None = None,
+    ) -> None:
+        super().__init__(message, exceptions)
+        self.error_class = error_class
+        self.__cause__ = exceptions[-1]
+
+    def derive(self, excs: Sequence[Exception]) -> AllTargetsFailedError:  # type: ignore[override]
+        """Return a group of some of the errors (used by ``split`` and ``except*``)."""
+        return AllTargetsFailedError(self.message, excs, error_class=self.error_class)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        errors = [_picklable(error) for error in self.exceptions]
+        return _rebuild, (type(self), (self.message, errors), self.__dict__)
+
+
+def _rebuild(cls: type[Exception], args: tuple[Any, ...], state: dict[str, Any]) -> Exception:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    if isinstance(error, AllTargetsFailedError):
+        error.__cause__ = error.exceptions[-1]
+    return error
+
+
+def _picklable(error: Exception) -> Exception:
+    """Return the error, or a stand-in with its name and notes if it would not survive a pickle.
+
+    Vendors' errors often hold a response or demand keywords and fail only when unpickled.
+    """
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes, made on this line
+    except Exception:  # noqa: BLE001 - a foreign __reduce__ may raise anything
+        stand_in = TargetError(f"{type(error).__name__} (could not be pickled)")
+        for note in getattr(error, "__notes__", ()):
+            stand_in.add_note(note)
+        return stand_in
+    return error

@@ -1,0 +1,232 @@
+"""The facade that users hold: targets and a policy in, answers out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from typing import Any, Self, TypeVar
+
+from failover_core.engine.call import Call
+from failover_core.engine.drivers import arun, astream, run, stream
+from failover_core.engine.pool import Pool, TargetState
+from failover_core.engine.ports import Clock, Dice
+from failover_core.engine.status import PoolStatus, status_of
+from failover_core.engine.strategies import Strategy, strategy_named
+from failover_core.engine.system import SystemClock, system_dice
+from failover_core.errors import ConfigurationError
+from failover_core.event_log import EventLog
+from failover_core.events import EventKind
+from failover_core.policy import FailoverPolicy
+from failover_core.targets import Target, as_targets
+
+T = TypeVar("T")
+
+
+class Router:
+    """Carries calls out on the first target that can serve them.
+
+    Example:
+        >>> router = Router([primary, backup])
+        >>> image = router.run(lambda client: client.images.generate(prompt="a lighthouse"))
+
+    Args:
+        targets: client objects, or ``Target(client, name=…, …)``, the preferred one first.
+        policy: timeouts, retries, breaker; a FailoverPolicy or a dict of its settings.
+        strategy: in which order targets are considered: ``"priority"``, or a function that
+            orders them (see ``failover_core.Strategy``).
+        name: of the pool, in events, errors and log lines.
+        clock: time; a fake one makes tests exact.
+        dice: chance; ``random.Random(seed)`` makes tests repeatable.
+
+    Attributes:
+        events: the newest 1,000 events; ``events.subscribe(function)`` hears of later ones.
+
+    Raises:
+        ConfigurationError: no targets, two of one name, an unknown strategy, a bad setting.
+    """
+
+    def __init__(
+        self,
+        targets: Iterable[Any],
+        *,
+        policy: FailoverPolicy | dict[str, Any] | None = None,
+        strategy: str | Strategy = "priority",
+        name: str = "default",
+        clock: Clock | None = None,
+        dice: Dice | None = None,
+    ) -> None:
+        self.events = EventLog()
+        self._pool = Pool(
+            as_targets(targets, pool=name),
+            policy=FailoverPolicy.model_validate({} if policy is None else policy),
+            strategy=strategy if callable(strategy) else strategy_named(strategy),
+            name=name,
+            clock=clock or SystemClock(),
+            dice=dice or system_dice(),
+            publish=self.events.publish,
+        )
+
+    def __repr__(self) -> str:
+        names = ", ".join(str(target.name) for target in self.targets)
+        return f"Router({self.name!r}: {names})"
+
+    @property
+    def name(self) -> str:
+        """Name of the pool."""
+        return self._pool.name
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The targets, in the order they were given, each with its name."""
+        return tuple(state.target for state in self._pool.states)
+
+    @property
+    def policy(self) -> FailoverPolicy:
+        """The policy of every call."""
+        return self._pool.policy
+
+    # Calls
+
+    def begin(self) -> Call:
+        """Begin a call by hand, for the drivers of ``failover_core.engine.drivers``.
+
+        The framework classes use it to read ``call.report`` afterwards.
+        """
+        return Call(self._pool)
+
+    def run(self, function: Callable[[Any], T]) -> T:
+        """Return ``function(client)`` of the first target that can serve it.
+
+        Under a timeout, a client that cannot keep to one itself runs in a thread of its own
+        (with the caller's context variables), which is abandoned when the time is over.
+
+        Raises:
+            AllTargetsFailedError: every target failed.
+            Exception: the client's own error, when it is about the request (a 400, a refusal of
+                its content) and another target would have to say the same.
+        """
+        return run(self.begin(), lambda attempt: function(attempt.client))
+
+    async def arun(self, function: Callable[[Any], Awaitable[T]]) -> T:
+        """Return ``await function(client)`` of the first target that can serve it; see ``run``."""
+        return await arun(self.begin(), lambda attempt: function(attempt.client))
+
+    def stream(
+        self,
+        function: Callable[[Any], Iterable[T]],
+        *,
+        is_content: Callable[[T], bool] = lambda _: True,
+    ) -> Iterator[T]:
+        """Yield from ``function(client)`` of the first target whose stream begins.
+
+        Args:
+            function: returns an iterable of chunks.
+            is_content: whether a chunk is content. Chunks before the first content are held
+                back, so that a target which fails until then costs nothing; after it, a break
+                is raised.
+
+        Raises:
+            AllTargetsFailedError: no stream began.
+            Exception: the client's own error, when a stream broke after its first content.
+        """
+        return stream(self.begin(), lambda attempt: function(attempt.client), is_content)
+
+    def astream(
+        self,
+        function: Callable[[Any], AsyncIterable[T] | Awaitable[AsyncIterable[T]]],
+        *,
+        is_content: Callable[[T], bool] = lambda _: True,
+    ) -> AsyncIterator[T]:
+        """Yield from an async stream; see ``stream``.
+
+        Args:
+            function: returns an async iterable of chunks, or an awaitable of one.
+            is_content: as in ``stream``.
+        """
+        return astream(self.begin(), lambda attempt: function(attempt.client), is_content)
+
+    # Looking
+
+    def status(self) -> PoolStatus:
+        """Return what is known of the pool and its targets; sends nothing, moves nothing."""
+        return status_of(self._pool)
+
+    # Steering
+
+    def switch(self, name: str) -> None:
+        """Make a target the first choice, until another switch or ``reset()``."""
+        pool, state = self._pool, self._state(name)
+        with pool.lock:
+            before = pool.active_locked(pool.clock.now())
+            pool.preferred = state
+        event = pool.event(
+            EventKind.SWITCHED,
+            from_target=before.target.name if before else None,
+            to_target=name,
+            reason="manual",
+        )
+        pool.publish(event)
+
+    def enable(self, name: str) -> None:
+        """Let calls go to a disabled target again."""
+        self._set_disabled(name, disabled=False)
+
+    def disable(self, name: str) -> None:
+        """Send no further calls to a target, not even as a last resort."""
+        self._set_disabled(name, disabled=True)
+
+    def reset(self) -> None:
+        """Forget health, counts and a manual switch; calls in flight go on, disabled stays so."""
+        pool = self._pool
+        with pool.lock:
+            now = pool.clock.now()
+            pool.preferred = None
+            pool.calls = pool.succeeded = pool.failed_over = pool.failed = 0
+            for state in pool.states:
+                state.reset(now)
+
+    def close(self) -> None:
+        """Close the connections of the targets' HTTP clients, and deliver the last events.
+
+        Only clients of this library are closed; they connect anew when they are used again.
+        """
+        for state in self._pool.states:
+            if state.keeps_deadline:
+                state.target.client.close()
+        self.events.close()
+
+    async def aclose(self) -> None:
+        """Close as ``close`` does, and the running loop's connections too."""
+        for state in self._pool.states:
+            if state.keeps_deadline:
+                await state.target.client.aclose()
+        self.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def _state(self, name: str) -> TargetState:
+        for state in self._pool.states:
+            if state.target.name == name:
+                return state
+        known = ", ".join(str(target.name) for target in self.targets)
+        message = f"pool {self.name!r}: there is no target {name!r}; it has {known}"
+        raise ConfigurationError(message)
+
+    def _set_disabled(self, name: str, *, disabled: bool) -> None:
+        pool, state = self._pool, self._state(name)
+        with pool.lock:
+            now = pool.clock.now()
+            before = pool.active_locked(now)
+            state.disabled = disabled
+            events = pool.switches_locked(before, now, "disabled" if disabled else "enabled")
+        for event in events:
+            pool.publish(event)
