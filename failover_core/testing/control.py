@@ -37,7 +37,10 @@ class Order:
         settings = dict(body)
         name, path, lasting = (settings.pop(key, None) for key in ("fault", "path", "lasting"))
         fault = None if name is None else Fault.named(name, **settings)
-        if isinstance(fault, Refuse) and lasting is None:
-            message = "control: refuse needs a time in `lasting`: no later order could come through"
+        if isinstance(fault, Refuse) and (path is not None or lasting is None):
+            message = (
+                "control: refuse strikes a whole server, so it takes no path, and needs a time in "
+                "lasting, as no later order could come through"
+            )
             raise ConfigurationError(message)
         return cls(fault, path, lasting)

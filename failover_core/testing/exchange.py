@@ -39,11 +39,10 @@ class Exchange:
         writer: StreamWriter,
         *,
         answer: Callable[[Request], Reply],
-        fault_age: float = 0.0,
         chunk_latency: float = 0.0,
     ) -> None:
         self.request = request
-        self.fault_age = fault_age
+        self.fault_age = 0.0
         self._reader = reader
         self._writer = writer
         self._answer = answer

@@ -35,7 +35,7 @@ class FaultPlan:
         """Return the fault of a path, or of the server, leaving scripts aside."""
         with self._lock:
             planned = self._faults.get(path)
-        return planned and planned.fault
+        return planned.fault if planned else None
 
     def set(self, fault: Fault | None, path: str | None = None) -> None:
         """Set or clear (None) the fault of a path, or of the server."""

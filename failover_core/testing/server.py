@@ -10,8 +10,8 @@ import weakref
 from asyncio import StreamReader, StreamWriter
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Any, Self
+from contextlib import nullcontext
+from typing import Self
 
 from failover_core.errors import ConfigurationError
 from failover_core.testing.control import CONTROL_PATH, Order
@@ -72,11 +72,13 @@ class FaultServer:
             models, dimension=dimension, api_key=api_key, offers_base64=offers_base64
         )
         self._places = max_concurrency
-        self._gate: AbstractAsyncContextManager[None] = nullcontext()
+        self._gate: asyncio.Semaphore | nullcontext[None] = nullcontext()
         self._plan = FaultPlan()
         self._requests: deque[Request] = deque(maxlen=_KEPT_REQUESTS)
         self._served = 0
         self._lock = threading.Lock()
+        # Held while another thread waits for the loop, so the loop itself must never take it.
+        self._lifecycle = threading.Lock()
         self._port = Port(port)
         self._thread: ListenerThread | None = None
         self._expiries: dict[str | None, asyncio.Task[None]] = {}
@@ -94,16 +96,17 @@ class FaultServer:
 
     def start(self) -> Self:
         """Start the server, if it does not run; connections are accepted on return."""
-        with self._lock:
+        with self._lifecycle:
             if self._thread is None:
-                self._gate = nullcontext() if self._places is None else _places(self._places)
+                if self._places is not None:
+                    self._gate = asyncio.Semaphore(self._places)
                 listening = not isinstance(self.fault, Refuse)
                 self._thread = ListenerThread(self._port, self._serve, listening=listening)
         return self
 
     def stop(self) -> None:
         """Die as if killed: reset live connections, refuse new ones. Keeps the port reserved."""
-        with self._lock:
+        with self._lifecycle:
             thread, self._thread = self._thread, None
             if thread is not None:
                 thread.stop()
@@ -147,7 +150,7 @@ class FaultServer:
 
     def set_fault(self, fault: Fault | None, *, path: str | None = None) -> None:
         """Set the fault of one path, such as ``/embeddings``, or of the whole server."""
-        with self._lock:
+        with self._lifecycle:
             if self._thread is None:
                 self._plan.set(fault, path)
             else:
@@ -224,7 +227,3 @@ class FaultServer:
         await asyncio.sleep(order.lasting or 0.0)
         del self._expiries[order.path]
         await self._apply(thread, Order(None, order.path))
-
-
-def _places(number: int) -> Any:
-    return asyncio.Semaphore(number)

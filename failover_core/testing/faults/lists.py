@@ -19,12 +19,13 @@ _LISTS = {"list": "data", "rerank": "results"}
 
 @dataclass(frozen=True, slots=True)
 class _ListFault(Fault):
-    """Spoils the items of an ``/embeddings`` answer (``data``) or a ``/rerank`` one (``results``)."""
+    """Spoils the items of an ``/embeddings`` or a ``/rerank`` answer."""
 
     def spoil(self, reply: Reply) -> Reply:
         """Return the answer with its items spoilt; any other answer as it is."""
         payload = reply.payload
-        key = _LISTS.get(payload.get("object")) if isinstance(payload, dict) else None
+        kind = payload.get("object") if isinstance(payload, dict) else None
+        key = _LISTS.get(str(kind))
         if key is None or not payload[key]:
             return reply
         return replace(reply, payload={**payload, key: self.items(payload[key])})
@@ -89,7 +90,8 @@ class NotFinite(_ListFault):
         spoilt = _ListFault.spoil(self, reply)
         if not self.literal:
             return spoilt
-        return replace(spoilt, payload=json.dumps(spoilt.payload, default=np.ndarray.tolist).encode())
+        text = json.dumps(spoilt.payload, default=np.ndarray.tolist)
+        return replace(spoilt, payload=text.encode())
 
     def items(self, items: Items) -> Items:
         """Put NaN where the last number should be."""

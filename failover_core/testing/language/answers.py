@@ -10,8 +10,8 @@ from typing import Any
 from failover_core.testing.language.ranking import relevance
 from failover_core.testing.language.words import sentences, words
 
-_QUESTION = re.compile(r"(?:question|query|input)\s*:\s*(.+)", re.IGNORECASE)
-_RELEVANT = 0.0
+_QUESTION = re.compile(r"^\s*(?:question|query|input)\s*:\s*(.+)", re.IGNORECASE | re.MULTILINE)
+_RELEVANT = -2.0  # below, a sentence shares no more than small words with the question
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +21,9 @@ class Prompt:
     Attributes:
         user: the last message of the user.
         tools: the results of tools since then.
-        context: the system's messages, and everything of ``user`` before its question.
-        question: what follows the last "Question:", "Query:" or "Input:" of ``user``; else its
-            last sentence that ends with a question mark; else its last sentence.
+        context: the system's messages, and everything of ``user`` but its question.
+        question: what follows the last "Question:", "Query:" or "Input:" that begins a line of
+            ``user``; else its last sentence that ends with a question mark; else its last one.
     """
 
     user: str
@@ -68,7 +68,8 @@ def text_of(message: dict[str, Any]) -> str:
 
 def _split(user: str) -> tuple[str, str]:
     if found := list(_QUESTION.finditer(user)):
-        return found[-1][1].strip(), user[: found[-1].start()]
+        label = found[-1]
+        return label[1].strip(), user[: label.start()] + "\n\n" + user[label.end() :]
     parts = [part for part in sentences(user) if words(part)]
     asking = [part for part in parts if part.endswith("?")] or parts
     question = asking[-1] if asking else ""

@@ -12,15 +12,14 @@ from failover_core.testing.language.vectors import embed
 from failover_core.testing.language.words import weight, words
 
 _DIMENSION = 256
-_MIDDLE = 4.0
 
 
 def relevance(query: str, documents: Sequence[str], model: str) -> NDArray[np.float64]:
     """Score documents as a cross-encoder does: each pair by itself.
 
-    The logit is 6 × the share of the query's words that the document has (repetitions counting
-    as in BM25) + 4 × the cosine of the two texts - 4, so that a sigmoid of it uses most of its
-    range.
+    The logit is six times the share of the query's words that the document has (repetitions
+    saturating as in BM25), plus four times the cosine of the two texts, minus four, so that a
+    sigmoid of it uses most of its range.
 
     Returns:
         An array of shape (documents,) of logits; higher is more relevant.
@@ -30,7 +29,7 @@ def relevance(query: str, documents: Sequence[str], model: str) -> NDArray[np.fl
     asked = {word: weight(word) for word in words(query)}
     return np.array(
         [
-            6.0 * _coverage(asked, document) + 4.0 * cosine - _MIDDLE
+            6.0 * _coverage(asked, document) + 4.0 * cosine - 4.0
             for document, cosine in zip(documents, cosines, strict=True)
         ]
     )

@@ -7,6 +7,7 @@ is keyed by the model's name; another name is another vector space.
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -19,6 +20,7 @@ from failover_core.testing.language.words import weight, words
 
 _PLACES = 4
 _NGRAM_WEIGHT = 0.6
+_FLOOR = 0.01  # so that no vector of few dimensions cancels out to zero
 
 
 def embed(texts: Sequence[str], model: str, dimension: int) -> NDArray[np.float32]:
@@ -38,7 +40,8 @@ def embed(texts: Sequence[str], model: str, dimension: int) -> NDArray[np.float3
         counts = Counter(words(text) or [""])
         weights = [weight(word) * count**0.5 for word, count in counts.items()]
         row[:] = np.array(weights, np.float32) @ _rows(counts, model, dimension)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
 
 
 def _rows(counts: Counter[str], model: str, dimension: int) -> NDArray[np.float32]:
@@ -47,11 +50,12 @@ def _rows(counts: Counter[str], model: str, dimension: int) -> NDArray[np.float3
 
 @lru_cache(maxsize=16_384)
 def _word_vector(word: str, model: str, dimension: int) -> NDArray[np.float32]:
-    vector = np.zeros(dimension, np.float32)
-    _add(vector, f"<{word}>", model, 1.0)
+    vector = np.full(dimension, _FLOOR, np.float32)
+    key = blake2b(model.encode(), digest_size=16).digest()
+    _add(vector, f"<{word}>", key, 1.0)
     grams = list(_ngrams(f"<{word}>"))
     for gram in grams:
-        _add(vector, gram, model, _NGRAM_WEIGHT / len(grams) ** 0.5)
+        _add(vector, gram, key, _NGRAM_WEIGHT / len(grams) ** 0.5)
     return vector
 
 
@@ -60,9 +64,7 @@ def _ngrams(word: str) -> Iterator[str]:
         yield from (word[at : at + size] for at in range(len(word) - size + 1))
 
 
-def _add(vector: NDArray[np.float32], feature: str, model: str, amount: float) -> None:
-    key = blake2b(model.encode(), digest_size=16).digest()
+def _add(vector: NDArray[np.float32], feature: str, key: bytes, amount: float) -> None:
     digest = blake2b(feature.encode(), digest_size=4 * _PLACES, key=key).digest()
-    for value in np.frombuffer(digest, "<u4"):
-        sign = 1.0 if value & 1 else -1.0
-        vector[int(value >> 1) % len(vector)] += sign * amount
+    for value in struct.unpack(f"<{_PLACES}I", digest):
+        vector[(value >> 1) % len(vector)] += amount if value & 1 else -amount

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _WORD = re.compile(r"\w+")
-_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[\w\"'`(\[])|\n\s*\n|\n(?=\s*[-*•\d])")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[\w\"'`(\[])|\n\W*\n|:\s*\n|\n(?=\s*[-*\d])")
 _COMMON = frozenset(
     """a about all also an and any are as at be been but by can could did do does for from had has
     have how i if in into is it its may me more my no not of on one or other our out please s so

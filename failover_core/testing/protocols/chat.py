@@ -56,8 +56,7 @@ def chat(body: dict[str, Any]) -> Reply:
     """
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
-        message = "List should have at least 1 item after validation, not 0"
-        raise errors.invalid("messages", "too_short", message, messages)
+        raise errors.no_items(messages, "messages")
     said = _say(body, Prompt.of(messages))
     common = {
         "id": f"chatcmpl-{next(_numbers)}",

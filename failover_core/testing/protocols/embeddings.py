@@ -41,16 +41,12 @@ def embeddings(body: dict[str, Any], *, dimension: int, offers_base64: bool = Tr
 def _texts(value: Any) -> list[str]:
     if isinstance(value, str):
         return [value]
-    if not isinstance(value, list):
-        raise errors.invalid("input", "list_type", "Input should be a valid list", value)
-    if not value:
-        message = "List should have at least 1 item after validation, not 0"
-        raise errors.invalid("input", "too_short", message, value)
+    if not isinstance(value, list) or not value:
+        raise errors.no_items(value, "input")
     if isinstance(value[0], int):
         value = [value]
     if len(value) > MAX_INPUTS:
-        message = f"List should have at most {MAX_INPUTS} items after validation, not {len(value)}"
-        raise errors.invalid("input", "too_long", message, value)
+        raise errors.too_many_items(value, "input", MAX_INPUTS)
     return [text if isinstance(text, str) else " ".join(map(str, text)) for text in value]
 
 

@@ -36,15 +36,30 @@ def unauthorized(*, chat: bool) -> ProtocolError:
     return ProtocolError(Reply(401, body, {"www-authenticate": "Bearer"}))
 
 
-def invalid(field: str, kind: str, message: str, value: Any) -> ProtocolError:
+def invalid(value: Any, field: str, kind: str, message: str) -> ProtocolError:
     """A field that does not validate: the whole value is echoed, however long it is."""
     detail = {"type": kind, "loc": ["body", field], "msg": message, "input": value}
     return ProtocolError(Reply(422, {"detail": [detail]}))
 
 
-def not_json(content: bytes) -> ProtocolError:
+def no_items(value: Any, field: str) -> ProtocolError:
+    """An empty list, or something else where a list belongs."""
+    if value == []:
+        message = "List should have at least 1 item after validation, not 0"
+        return invalid(value, field, "too_short", message)
+    return invalid(value, field, "list_type", "Input should be a valid list")
+
+
+def too_many_items(value: list[Any], field: str, limit: int) -> ProtocolError:
+    """A list longer than the server takes."""
+    message = f"List should have at most {limit} items after validation, not {len(value)}"
+    return invalid(value, field, "too_long", message)
+
+
+def not_an_object(content: bytes) -> ProtocolError:
     """A body that is no JSON object."""
-    return invalid("", "json_invalid", "JSON decode error", content.decode(errors="replace"))
+    text = content.decode(errors="replace")
+    return invalid(text, "", "json_invalid", "JSON decode error")
 
 
 def unknown_model(model: str, known: list[str]) -> ProtocolError:

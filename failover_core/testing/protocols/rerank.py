@@ -19,8 +19,7 @@ def rerank(body: dict[str, Any]) -> Reply:
     """
     documents = body.get("documents")
     if not isinstance(documents, list) or not documents:
-        message = "List should have at least 1 item after validation, not 0"
-        raise errors.invalid("documents", "too_short", message, documents)
+        raise errors.no_items(documents, "documents")
     texts = [one if isinstance(one, str) else one["text"] for one in documents]
     scores = relevance(body.get("query", ""), texts, body["model"])
     if not body.get("raw_scores"):

@@ -58,7 +58,7 @@ class Service:
         except ProtocolError as refusal:
             return refusal.reply
         except (LookupError, TypeError, ValueError, AttributeError) as error:
-            return errors.invalid("", "value_error", repr(error), request.body).reply
+            return errors.invalid(request.body, "", "value_error", repr(error)).reply
 
     def _authorize(self, request: Request, *, chat: bool) -> None:
         given = request.headers.get("authorization", "")
@@ -85,7 +85,7 @@ class Service:
         if request.method != "POST":
             raise errors.wrong_method()
         if not isinstance(request.body, dict):
-            raise errors.not_json(request.content)
+            raise errors.not_an_object(request.content)
         capability, answer = routes[path]
         model = request.body.get("model", "default")
         self._check_model(model, capability)
