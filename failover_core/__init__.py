@@ -1,1 +1,53 @@
-"""Failover for calls to model servers: one target answers while any can."""
+"""Failover for calls to model servers: while one target can answer, the call is answered."""
+
+from __future__ import annotations
+
+from failover_core.engine.ports import Clock, Dice
+from failover_core.engine.stats import Latency
+from failover_core.engine.status import Health, PoolStatus, TargetStatus
+from failover_core.engine.strategies import Strategy
+from failover_core.errors import (
+    AllTargetsFailedError,
+    AttemptTimeoutError,
+    BrokenStreamError,
+    ConfigurationError,
+    ErrorClass,
+    FailoverError,
+    MalformedResponseError,
+    ResponseStatusError,
+    SpaceMismatchError,
+    TargetError,
+    UnavailableError,
+)
+from failover_core.events import EventKind, FailoverEvent
+from failover_core.policy import BreakerPolicy, FailoverPolicy, RetryPolicy
+from failover_core.router import Router
+from failover_core.targets import Target
+
+__all__ = [
+    "AllTargetsFailedError",
+    "AttemptTimeoutError",
+    "BreakerPolicy",
+    "BrokenStreamError",
+    "Clock",
+    "ConfigurationError",
+    "Dice",
+    "ErrorClass",
+    "EventKind",
+    "FailoverError",
+    "FailoverEvent",
+    "FailoverPolicy",
+    "Health",
+    "Latency",
+    "MalformedResponseError",
+    "PoolStatus",
+    "ResponseStatusError",
+    "RetryPolicy",
+    "Router",
+    "SpaceMismatchError",
+    "Strategy",
+    "Target",
+    "TargetError",
+    "TargetStatus",
+    "UnavailableError",
+]

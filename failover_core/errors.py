@@ -121,6 +121,7 @@ class AllTargetsFailedError(FailoverError, ExceptionGroup[Exception]):
     error_class: ErrorClass | None = None
 
     def __new__(cls, message: str, exceptions: Sequence[Exception], **_: Any) -> Self:
+        """Make the group; a subclass with keywords of its own must take them out here."""
         return super().__new__(cls, message, exceptions)
 
     def __init__(

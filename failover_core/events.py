@@ -59,4 +59,3 @@ class FailoverEvent:
             where = "every target failed"
         why = self.error or self.reason
         return f"pool {self.pool}: {self.kind} {where}" + (f" ({why})" if why else "")
-

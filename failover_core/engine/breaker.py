@@ -59,6 +59,9 @@ class Breaker:
         self._width = policy.window / _BUCKETS
         self._ejections = 0
         self.generation = 0
+        self.state = State.CLOSED
+        self.ready_at = _ALWAYS
+        self._probe_successes = 0
         self._close(now)
 
     def admit(self, now: float, lease: float) -> int:
@@ -164,6 +167,4 @@ class Breaker:
         if self.failures_in_a_row >= policy.consecutive_failures:
             return True
         calls = sum(self._calls)
-        return (
-            calls >= policy.minimum_calls and sum(self._failures) >= policy.failure_ratio * calls
-        )
+        return calls >= policy.minimum_calls and sum(self._failures) >= policy.failure_ratio * calls

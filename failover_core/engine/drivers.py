@@ -8,6 +8,7 @@ Chunks are held back until ``is_content`` says yes to one; from there on the cal
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 from collections.abc import (
     AsyncGenerator,
@@ -167,9 +168,7 @@ async def _asend(attempt: Attempt, send: Callable[[Attempt], Awaitable[T]]) -> T
         current_deadline.reset(token)
 
 
-def _chunks(
-    call: Call, attempt: Attempt, send: Callable[[Attempt], Iterable[T]]
-) -> Iterator[T]:
+def _chunks(call: Call, attempt: Attempt, send: Callable[[Attempt], Iterable[T]]) -> Iterator[T]:
     if call.is_timed(attempt):
         yield from iterate_within(lambda: send(attempt), lambda: call.silence(attempt))
         return
@@ -203,8 +202,9 @@ async def _achunks(
 async def _within(awaitable: Awaitable[T], seconds: float | None) -> T:
     if seconds is None:
         return await awaitable
+    limit = asyncio.timeout(seconds)
     try:
-        async with asyncio.timeout(seconds) as limit:
+        async with limit:
             return await awaitable
     except TimeoutError:
         if not limit.expired():
@@ -216,10 +216,8 @@ async def _within(awaitable: Awaitable[T], seconds: float | None) -> T:
 async def _aclose_quietly(source: object) -> None:
     aclose = getattr(source, "aclose", None)
     if aclose is not None:
-        try:
+        with contextlib.suppress(Exception):  # a stream that broke may refuse to be closed
             await aclose()
-        except Exception:  # noqa: BLE001, S110 - a stream that broke may refuse to be closed
-            pass
 
 
 def _raise(step: GiveUp) -> NoReturn:

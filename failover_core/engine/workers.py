@@ -8,6 +8,7 @@ daemons, so a hung server never keeps the interpreter from ending; that is why t
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import os
 import queue
@@ -123,10 +124,8 @@ def close_quietly(*sources: object) -> None:
     for source in sources:
         close = getattr(source, "close", None)
         if callable(close):
-            try:
+            with contextlib.suppress(Exception):
                 close()
-            except Exception:  # noqa: BLE001, S112 - it is being thrown away
-                continue
 
 
 def abandoned_calls() -> int:

@@ -1,0 +1,212 @@
+"""From settings to targets: URLs in a list of targets, and the environment's variables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+
+from tenacity import wait_exponential
+
+from failover_core.clients import clients_from_urls
+from failover_core.errors import ConfigurationError
+from failover_core.policy import FailoverPolicy
+
+N = TypeVar("N", int, float)
+
+
+def with_url_clients(
+    targets: Iterable[Any], *, model: str | None, provider: str, api_key: Any, **options: Any
+) -> list[Any]:
+    """Return the targets with each plain string replaced by HTTP clients of its URLs.
+
+    Args:
+        targets: objects, Targets, and strings of one URL or several with commas between.
+        model: that the URLs serve.
+        provider: whose protocol they speak, such as ``"infinity"``.
+        api_key: one key for all, or a list or comma-separated string paired with the URLs.
+        options: for the clients, such as ``timeout``.
+
+    Raises:
+        ConfigurationError: a URL or an option cannot be used, or URLs come without a model.
+    """
+    targets = [targets] if isinstance(targets, str) else list(targets)
+    urls = split_urls(target for target in targets if isinstance(target, str))
+    if not urls:
+        return targets
+    if model is None:
+        message = f"targets: {urls[0]!r} is a URL, so model=… must say what to ask it for"
+        raise ConfigurationError(message)
+    clients = iter(
+        clients_from_urls(urls, provider=provider, model=model, api_key=api_key, **options)
+    )
+    in_place: list[Any] = []
+    for target in targets:
+        is_url = isinstance(target, str)
+        in_place += islice(clients, len(split_urls([target]))) if is_url else [target]
+    return in_place
+
+
+def split_urls(urls: str | Iterable[str]) -> list[str]:
+    """Return the single URLs of strings with commas between; spaces and empty parts fall out."""
+    texts = [urls] if isinstance(urls, str) else urls
+    return [part.strip() for text in texts for part in text.split(",") if part.strip()]
+
+
+def embedding_arguments(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the arguments of ``from_urls`` for embeddings, as the environment gives them.
+
+    ``EMBEDDING_PROVIDER`` (default ``infinity``), ``EMBEDDING_MODEL``, ``EMBEDDING_DIMENSION``,
+    the provider's own variables (see ``PROVIDERS``) and those of ``policy_from_env``.
+
+    Raises:
+        ConfigurationError: a variable is missing or cannot be read; the message names it.
+    """
+    env = _Environment(environ)
+    provider = env.text("EMBEDDING_PROVIDER") or "infinity"
+    variables = env.provider(provider, "EMBEDDING_PROVIDER")
+    return {
+        **_server_arguments(env, provider, variables.base_url, variables),
+        "model": env.required("EMBEDDING_MODEL", "the model that every server has"),
+        "dimension": env.number("EMBEDDING_DIMENSION", int),
+    }
+
+
+def reranker_arguments(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the arguments of ``from_urls`` for reranking, as the environment gives them.
+
+    ``RERANKER_PROVIDER`` (default ``infinity``), ``RERANKER_MODEL``, ``RERANKER_DEFAULT_TOP_K``,
+    ``RERANKER_SCORE_THRESHOLD``, and the rest as for embeddings, where the provider's own
+    variable for reranking, if set, comes before the one of its base URL.
+
+    Raises:
+        ConfigurationError: a variable is missing or cannot be read; the message names it.
+    """
+    env = _Environment(environ)
+    provider = env.text("RERANKER_PROVIDER") or "infinity"
+    variables = env.provider(provider, "RERANKER_PROVIDER")
+    has_own = variables.rerank_url and env.text(variables.rerank_url)
+    url_variable = variables.rerank_url if has_own else variables.base_url
+    return {
+        **_server_arguments(env, provider, url_variable or variables.base_url, variables),
+        "model": env.required("RERANKER_MODEL", "the model that every server has"),
+        "top_n": env.number("RERANKER_DEFAULT_TOP_K", int),
+        "score_threshold": env.number("RERANKER_SCORE_THRESHOLD", float),
+    }
+
+
+def chat_arguments(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the arguments of ``from_urls`` for chat: ``OPENAI_BASE_URL``, ``OPENAI_API_KEY``.
+
+    The model has no variable of its own: ``from_env(model=…)`` names it.
+
+    Raises:
+        ConfigurationError: a variable is missing or cannot be read; the message names it.
+    """
+    env = _Environment(environ)
+    variables = PROVIDERS["openai"]
+    return {
+        "urls": env.urls(variables.base_url),
+        "api_key": env.text(variables.api_key),
+        "policy": policy_from_env(environ),
+    }
+
+
+def policy_from_env(environ: Mapping[str, str] | None = None) -> FailoverPolicy:
+    """Return a policy with what the environment says, and defaults for the rest.
+
+    ``REQUEST_TIMEOUT``: seconds of one attempt. ``MAX_RETRIES_PER_REQUEST``: further sends to
+    the same target after the first, 0 included. ``BACKOFF_FACTOR``: seconds of the first
+    backoff. ``MAX_CONSECUTIVE_FAILURES``: failures in a row that eject a target.
+
+    Raises:
+        ConfigurationError: a variable cannot be read; the message names it.
+    """
+    env = _Environment(environ)
+    retries = env.number("MAX_RETRIES_PER_REQUEST", int)
+    factor = env.number("BACKOFF_FACTOR", float)
+    failures = env.number("MAX_CONSECUTIVE_FAILURES", int)
+    settings: dict[str, Any] = {"retry": {}, "breaker": {}}
+    settings["attempt_timeout"] = env.number("REQUEST_TIMEOUT", float)
+    if retries is not None:
+        settings["retry"]["attempts"] = retries + 1
+    if factor is not None:
+        settings["retry"]["wait"] = wait_exponential(multiplier=factor, max=8)
+    if failures is not None:
+        settings["breaker"]["consecutive_failures"] = failures
+    return FailoverPolicy.model_validate(settings)
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderVariables:
+    """The environment variables of one provider."""
+
+    base_url: str
+    api_key: str
+    rerank_url: str | None = None
+    timeout: str | None = None
+
+
+PROVIDERS = {
+    "infinity": ProviderVariables(
+        "INFINITY_BASE_URL", "INFINITY_TOKEN", "INFINITY_RERANK_URL", "INFINITY_TIMEOUT"
+    ),
+    "openai": ProviderVariables("OPENAI_BASE_URL", "OPENAI_API_KEY"),
+}
+"""The variables read for each provider. A base URL may hold several, with commas between."""
+
+
+def _server_arguments(
+    env: _Environment, provider: str, url_variable: str, variables: ProviderVariables
+) -> dict[str, Any]:
+    timeout = env.number(variables.timeout, float) if variables.timeout else None
+    return {
+        "urls": env.urls(url_variable),
+        "provider": provider,
+        "api_key": env.text(variables.api_key),
+        "policy": policy_from_env(env.variables),
+        **({} if timeout is None else {"timeout": timeout}),
+    }
+
+
+class _Environment:
+    """Reads variables; what cannot be read is an error that names the variable."""
+
+    def __init__(self, variables: Mapping[str, str] | None) -> None:
+        self.variables = os.environ if variables is None else variables
+
+    def text(self, name: str) -> str | None:
+        return self.variables.get(name, "").strip() or None
+
+    def required(self, name: str, meaning: str) -> str:
+        value = self.text(name)
+        if value is None:
+            message = f"{name} is not set; set it to {meaning}"
+            raise ConfigurationError(message)
+        return value
+
+    def number(self, name: str, kind: type[N]) -> N | None:
+        value = self.text(name)
+        if value is None:
+            return None
+        try:
+            return kind(value)
+        except ValueError:
+            message = f"{name} is {value!r}; it must be a number"
+            raise ConfigurationError(message) from None
+
+    def urls(self, name: str) -> list[str]:
+        urls = split_urls(self.required(name, "one URL, or several with commas between"))
+        for url in urls:
+            if not url.lower().startswith(("http://", "https://")):
+                message = f"{name} has a part that is no http:// or https:// URL; mend it"
+                raise ConfigurationError(message)
+        return urls
+
+    def provider(self, name: str, variable: str) -> ProviderVariables:
+        if name not in PROVIDERS:
+            message = f"{variable} is {name!r}; known are {', '.join(PROVIDERS)}"
+            raise ConfigurationError(message)
+        return PROVIDERS[name]

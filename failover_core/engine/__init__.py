@@ -1,0 +1,1 @@
+"""What a call does next: decided without I/O, a clock or randomness of its own."""
