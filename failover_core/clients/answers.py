@@ -1,0 +1,110 @@
+"""From the JSON of a server to vectors and scores, trusting nothing in it."""
+
+from __future__ import annotations
+
+import binascii
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from failover_core.errors import MalformedResponseError
+from failover_core.reranking.protocol import RankedDocument
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+LITTLE_FLOAT = np.dtype("<f4")
+
+
+def decode(body: bytes) -> Any:
+    """Return the JSON of a body.
+
+    Raises:
+        MalformedResponseError: it is not JSON.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        message = f"the answer of {len(body)} bytes is not JSON"
+        raise MalformedResponseError(message) from None
+
+
+def items(document: Any, field: str) -> list[dict[str, Any]]:
+    """Return a list of objects from a field of an object."""
+    found = document.get(field) if isinstance(document, dict) else None
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        message = f"the answer has no list of objects in {field!r}"
+        raise MalformedResponseError(message)
+    return found
+
+
+def in_order(found: Sequence[dict[str, Any]], field: str, count: int) -> list[Any]:
+    """Return a field of each item in the order of their ``index``: 0 to ``count`` - 1, each once."""
+    if len(found) != count:
+        message = f"the answer has {len(found)} items for {count} inputs"
+        raise MalformedResponseError(message)
+    by_index = dict(zip(_indices(found, count), found, strict=True))
+    return [by_index[index].get(field) for index in range(count)]
+
+
+def matrix(vectors: Sequence[Any]) -> NDArray[np.float32]:
+    """Return vectors (lists of numbers, or base64 of little-endian float32) as ``(n, dim)``."""
+    rows = [_vector(vector) for vector in vectors]
+    if len({row.size for row in rows}) != 1 or not rows[0].size:
+        message = "the answer's vectors are empty, or differ in dimension"
+        raise MalformedResponseError(message)
+    stacked = np.stack(rows)
+    if not np.isfinite(stacked).all():
+        message = "the answer's vectors hold numbers that are not finite"
+        raise MalformedResponseError(message)
+    return stacked
+
+
+def ranking(
+    found: Sequence[dict[str, Any]], score: str, count: int, top_n: int | None
+) -> list[RankedDocument]:
+    """Return the ``top_n`` best of ``count`` documents, equal ones in the order of the request."""
+    wanted = count if top_n is None else min(top_n, count)
+    if len(found) < wanted:
+        message = f"the answer ranks {len(found)} of {wanted} documents"
+        raise MalformedResponseError(message)
+    scores = [_number(item.get(score)) for item in found]
+    ranked = map(RankedDocument, _indices(found, count), scores)
+    return sorted(ranked, key=lambda document: (-document.score, document.index))[:wanted]
+
+
+def _indices(found: Iterable[dict[str, Any]], count: int) -> list[int]:
+    indices = [item.get("index") for item in found]
+    if not all(type(index) is int and 0 <= index < count for index in indices):
+        message = f"the answer has an index outside 0 to {count - 1}"
+        raise MalformedResponseError(message)
+    if len(set(indices)) != len(indices):
+        message = "the answer has an index twice"
+        raise MalformedResponseError(message)
+    return indices  # type: ignore[return-value]  # all() above has checked each
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        message = "the answer has a score that is not a finite number"
+        raise MalformedResponseError(message)
+    return float(value)
+
+
+def _vector(value: Any) -> NDArray[np.float32]:
+    try:
+        if isinstance(value, str):
+            return np.frombuffer(binascii.a2b_base64(value, strict_mode=True), LITTLE_FLOAT)
+        numbers = np.array(value)
+    except ValueError:
+        message = "the answer has a vector that cannot be read"
+        raise MalformedResponseError(message) from None
+    if numbers.ndim != 1 or numbers.dtype.kind not in "fiu":
+        message = "the answer has a vector that is not a list of numbers"
+        raise MalformedResponseError(message)
+    with np.errstate(over="ignore"):  # what overflows is infinite, and refused as such
+        return numbers.astype(np.float32)

@@ -1,0 +1,329 @@
+"""What the HTTP clients of every wire protocol share: transport, JSON, deadlines and errors.
+
+A protocol builds payloads and reads documents. It is written once, as *dialogues*: generators
+that yield what to post and get the JSON of the answer, or the ResponseStatusError it was. Sync
+and async differ only in who sends.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, Unpack
+
+import httpx
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from pydantic import SecretStr
+
+from failover_core.clients.answers import decode
+from failover_core.clients.complaints import complaint
+from failover_core.clients.settings import ClientOptions, ClientSettings
+from failover_core.clients.transport import Transport
+from failover_core.engine.deadline import current_deadline
+from failover_core.errors import (
+    AttemptTimeoutError,
+    ConfigurationError,
+    MalformedResponseError,
+    ResponseStatusError,
+)
+
+if TYPE_CHECKING:
+    from failover_core.embedding.protocol import Kind
+    from failover_core.reranking.protocol import RankedDocument
+
+T = TypeVar("T")
+
+_REDIRECT = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A request of a protocol: a path below the base URL, and what to send there."""
+
+    path: str
+    payload: dict[str, Any]
+
+
+Dialogue = Generator[Post, Any, T]
+
+
+class HttpClient(ABC):
+    """A client of one server and one model.
+
+    One object serves any number of threads, event loops and forked processes. It pickles and
+    deep-copies by its settings; a pickle never holds a key (see ``ClientSettings.api_key``).
+
+    Args:
+        base_url: where the paths of the API begin.
+        model: name of the model, as the server knows it.
+        api_key: sent as a bearer token; ``"${NAME}"`` reads it from an environment variable.
+        **options: see ``ClientSettings``.
+
+    Raises:
+        ConfigurationError: a setting cannot be used.
+    """
+
+    enforces_deadline: ClassVar[bool] = True
+    """``current_deadline`` is kept on the socket; nobody has to bound the call from outside."""
+
+    max_batch_items: ClassVar[int] = 2048
+    """Texts in one request at the most."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        model: str,
+        api_key: str | SecretStr | None = None,
+        **options: Unpack[ClientOptions],
+    ) -> None:
+        given = {"base_url": base_url, "model": model, "api_key": api_key, **options}
+        self._settings = settings = ClientSettings.model_validate(given)
+        self._url = httpx.URL(settings.base_url)
+        self._paths: dict[str, httpx.URL] = {}
+        self._headers = self._build_headers()
+        self._transport = Transport(
+            self._url,
+            connect_timeout=settings.connect_timeout,
+            max_connections=settings.max_connections,
+            ca_file=settings.ca_file,
+        )
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self._settings.model
+
+    @property
+    def name(self) -> str:
+        """Name in messages and as a target."""
+        return self._settings.name or self._url.netloc.decode("ascii")
+
+    @property
+    def default_attempt_timeout(self) -> float:
+        """Seconds an attempt may take if neither its target nor the policy says."""
+        return self._settings.timeout
+
+    def embed(self, texts: Sequence[str], kind: Kind) -> NDArray[np.float32]:
+        """Return one vector per text, in the order of the texts.
+
+        Args:
+            texts: at most ``max_batch_items``. No text needs no request.
+            kind: what the texts are for.
+
+        Returns:
+            Finite numbers of shape ``(len(texts), dimension)``; ``(0, 0)`` for no text.
+
+        Raises:
+            ResponseStatusError: the server answered with an error.
+            MalformedResponseError: its answer cannot be used.
+            AttemptTimeoutError: the answer was not complete in time.
+            httpx.TransportError: the connection failed.
+        """
+        return self._run(self._embed(_checked(texts, "texts"), kind))
+
+    async def aembed(self, texts: Sequence[str], kind: Kind) -> NDArray[np.float32]:
+        """Do what ``embed`` does."""
+        return await self._arun(self._embed(_checked(texts, "texts"), kind))
+
+    def rerank(
+        self, query: str, documents: Sequence[str], top_n: int | None = None
+    ) -> list[RankedDocument]:
+        """Return the documents that fit a query, the best first.
+
+        Args:
+            query: what is asked.
+            documents: what may answer it. No document needs no request.
+            top_n: how many to return at the most; None for all.
+
+        Raises:
+            ResponseStatusError: the server answered with an error.
+            MalformedResponseError: its answer cannot be used.
+            AttemptTimeoutError: the answer was not complete in time.
+            httpx.TransportError: the connection failed.
+        """
+        return self._run(self._rerank(query, _checked(documents, "documents"), top_n))
+
+    async def arerank(
+        self, query: str, documents: Sequence[str], top_n: int | None = None
+    ) -> list[RankedDocument]:
+        """Do what ``rerank`` does."""
+        return await self._arun(self._rerank(query, _checked(documents, "documents"), top_n))
+
+    def close(self) -> None:
+        """Close the connections at rest. The client stays usable."""
+        self._transport.close()
+
+    async def aclose(self) -> None:
+        """Do what ``close`` does."""
+        self.close()
+
+    @abstractmethod
+    def _embed(self, texts: list[str], kind: Kind) -> Dialogue[NDArray[np.float32]]:
+        """Converse with the server to embed texts."""
+
+    @abstractmethod
+    def _rerank(
+        self, query: str, documents: list[str], top_n: int | None
+    ) -> Dialogue[list[RankedDocument]]:
+        """Converse with the server to rank documents."""
+
+    def _build_headers(self) -> httpx.Headers:
+        headers = {
+            "Host": self._url.netloc.decode("ascii"),
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",  # what is not compressed cannot be a bomb
+            "Content-Type": "application/json",
+            "User-Agent": "rag-failover",
+        }
+        if key := self._settings.secret:
+            headers["Authorization"] = f"Bearer {key}"
+        return httpx.Headers(headers)
+
+    def _run(self, dialogue: Dialogue[T]) -> T:
+        deadline = self._deadline()
+        proceed = partial(next, dialogue)
+        while True:
+            try:
+                post = proceed()
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]
+            with self._timeouts():
+                response = self._transport.handle_request(self._request(post, deadline))
+            proceed = self._reply(dialogue, post, response)
+
+    async def _arun(self, dialogue: Dialogue[T]) -> T:
+        deadline = self._deadline()
+        proceed = partial(next, dialogue)
+        while True:
+            try:
+                post = proceed()
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]
+            with self._timeouts():
+                request = self._request(post, deadline)
+                response = await self._transport.handle_async_request(request)
+            proceed = self._reply(dialogue, post, response)
+
+    def _deadline(self) -> float:
+        deadline = current_deadline.get()
+        return time.monotonic() + self._settings.timeout if deadline is None else deadline
+
+    @contextmanager
+    def _timeouts(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.TimeoutException as error:
+            message = f"{self.name}: {error}"
+            raise AttemptTimeoutError(message) from error
+
+    def _request(self, post: Post, deadline: float) -> httpx.Request:
+        url = self._paths.get(post.path)
+        if url is None:
+            url = self._paths[post.path] = httpx.URL(self._settings.base_url + post.path)
+        limits = {
+            "deadline": deadline,
+            "max_response_bytes": self._settings.max_response_bytes,
+        }
+        return httpx.Request(
+            "POST", url, headers=self._headers, content=_encoded(post), extensions=limits
+        )
+
+    def _reply(self, dialogue: Dialogue[T], post: Post, response: httpx.Response) -> partial[Post]:
+        """Return how the dialogue goes on after an answer."""
+        try:
+            return partial(dialogue.send, self._document(post, response))
+        except ResponseStatusError as error:
+            return partial(dialogue.throw, error)
+
+    def _document(self, post: Post, response: httpx.Response) -> Any:
+        """Return the JSON of an answer, unless it is an error."""
+        if response.headers.get("content-encoding", "identity") != "identity":
+            message = f"{self.name} compressed an answer although told not to"
+            raise MalformedResponseError(message)
+        failed = response.status_code >= _REDIRECT
+        try:
+            document = decode(response.read())
+        except MalformedResponseError:
+            if not failed:
+                raise
+            document = None
+        if failed or (isinstance(document, dict) and document.get("error")):
+            raise complaint(
+                self.name,
+                post.path,
+                response.status_code,
+                document,
+                retry_after=response.headers.get("retry-after"),
+                secret=self._settings.secret,
+            )
+        return document
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._settings.base_url!r}, model={self.model!r})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return _rebuild(type(self), self._settings.as_given())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self._settings.as_given() | self._settings.portable_key())
+
+
+C = TypeVar("C", bound=HttpClient)
+
+
+def _rebuild(cls: type[C], settings: dict[str, Any]) -> C:
+    return cls(**settings)
+
+
+def _checked(texts: Sequence[str], field: str) -> list[str]:
+    """Return texts as a list.
+
+    Raises:
+        ConfigurationError: it is one text, or one of them is no text.
+    """
+    if isinstance(texts, str):
+        message = f"{field}: is a single text; put it into a list"
+        raise ConfigurationError(message)
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            message = f"{field}[{index}]: is {type(text).__name__}; pass a str"
+            raise ConfigurationError(message)
+    return list(texts)
+
+
+def _encoded(post: Post) -> bytes:
+    try:
+        return orjson.dumps(post.payload)
+    except orjson.JSONEncodeError:
+        message = f"{post.path}: a text is not valid Unicode (a lone surrogate); remove it"
+        raise ConfigurationError(message) from None
