@@ -43,7 +43,7 @@ def items(document: Any, field: str) -> list[dict[str, Any]]:
 
 
 def in_order(found: Sequence[dict[str, Any]], field: str, count: int) -> list[Any]:
-    """Return a field of each item in the order of their ``index``: 0 to ``count`` - 1, each once."""
+    """Return a field of ``count`` items in the order of their ``index``."""
     if len(found) != count:
         message = f"the answer has {len(found)} items for {count} inputs"
         raise MalformedResponseError(message)

@@ -37,6 +37,9 @@ _LENGTH = re.compile(rb"\d{1,18}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
 
 
+_FRAMING = (b"content-length", b"transfer-encoding")
+
+
 class Wire(bytes):
     """Bytes of a request. Their repr hides them from tracebacks: they hold a key and texts."""
 
@@ -68,10 +71,14 @@ class NoAnswerError(httpx.RemoteProtocolError):
 
 
 def encode(request: httpx.Request) -> Wire:
-    """Return a request as the bytes to send; its stream must have been read."""
+    """Return a request as the bytes to send. Its framing is ours, whatever its headers say."""
+    body = request.read()
     lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path)]
-    lines += [b"%b: %b" % header for header in request.headers.raw]
-    return Wire(b"\r\n".join(lines) + b"\r\n\r\n" + request.content)
+    lines += [
+        b"%b: %b" % field for field in request.headers.raw if field[0].lower() not in _FRAMING
+    ]
+    lines.append(b"Content-Length: %d\r\n\r\n" % len(body))
+    return Wire(b"\r\n".join(lines) + body)
 
 
 def exchange(request: Wire, max_body: int) -> Steps[Answer]:

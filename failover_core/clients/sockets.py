@@ -93,10 +93,12 @@ class Resolve:
     port: int
 
     def perform(self, deadline: float) -> list[Any]:
+        """Do it in this thread."""
         _left(deadline)
         return socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
 
     async def aperform(self) -> list[Any]:
+        """Do it in the running loop."""
         loop = asyncio.get_running_loop()
         return await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
 
@@ -110,11 +112,13 @@ class Connect:
     until: float
 
     def perform(self, deadline: float) -> None:
+        """Do it in this thread."""
         self.sock.settimeout(_left(min(deadline, self.until)))
         self.sock.connect(self.address)
 
     async def aperform(self) -> None:
-        self.sock.setblocking(False)
+        """Do it in the running loop."""
+        self.sock.settimeout(0)
         loop = asyncio.get_running_loop()
         await _until(self.until, loop.sock_connect(self.sock, self.address))
 
@@ -128,11 +132,13 @@ class Send:
     until: float = NEVER
 
     def perform(self, deadline: float) -> None:
+        """Do it in this thread."""
         self.sock.settimeout(_left(min(deadline, self.until)))
         self.sock.sendall(self.data)
 
     async def aperform(self) -> None:
-        self.sock.setblocking(False)  # it may have served a blocking call before
+        """Do it in the running loop."""
+        self.sock.settimeout(0)  # it may have served a blocking call before
         loop = asyncio.get_running_loop()
         await _until(self.until, loop.sock_sendall(self.sock, self.data))
 
@@ -146,10 +152,12 @@ class Receive:
     until: float = NEVER
 
     def perform(self, deadline: float) -> bytes:
+        """Do it in this thread."""
         self.sock.settimeout(_left(min(deadline, self.until)))
         return self.sock.recv(self.size)
 
     async def aperform(self) -> bytes:
+        """Do it in the running loop."""
         loop = asyncio.get_running_loop()
         return await _until(self.until, loop.sock_recv(self.sock, self.size))
 
@@ -161,7 +169,9 @@ class Wait:
     turn: Future[None]
 
     def perform(self, deadline: float) -> None:
+        """Do it in this thread."""
         self.turn.result(_left(deadline))
 
     async def aperform(self) -> None:
+        """Do it in the running loop."""
         await asyncio.wrap_future(self.turn)

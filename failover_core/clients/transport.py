@@ -188,7 +188,7 @@ def _resolve(host: str, port: int) -> Flow[list[tuple[int, int, int, tuple[objec
 def _connect_any(
     addresses: list[tuple[int, int, int, tuple[object, ...]]], until: float
 ) -> Flow[socket.socket]:
-    """Return a socket connected to the first address that accepts, each with a share of the time."""
+    """Return a socket to the first address that accepts; each has a share of the time."""
     for left in range(len(addresses), 0, -1):
         family, kind, protocol, address = addresses[-left]
         now = time.monotonic()
