@@ -7,8 +7,7 @@ import contextlib
 import socket
 import threading
 from asyncio import StreamReader, StreamWriter
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
 
 from failover_core.errors import ConfigurationError
 from failover_core.testing.exchange import abort
@@ -55,34 +54,39 @@ class ListenerThread:
     def __init__(self, port: Port, serve: Serve, *, listening: bool) -> None:
         self._port = port
         self._serve = serve
-        self._server: asyncio.Server | None = None
+        self._listening: socket.socket | None = port.listen() if listening else None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[StreamWriter] = set()
         self._loop: asyncio.AbstractEventLoop
         self._stopping: asyncio.Event
         ready = threading.Event()
-        accepting = port.listen() if listening else None
         self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._main(accepting, ready)),
+            target=lambda: asyncio.run(self._main(ready)),
             name=f"fault-server-{port.number}",
             daemon=True,
         )
         self._thread.start()
         ready.wait()
 
-    def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine in the loop, from another thread, and wait for it."""
-        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+    def run(self, action: Callable[[], None]) -> None:
+        """Call a function in the loop, from another thread, and wait for it."""
 
-    async def open(self) -> None:
-        """Accept connections, if it does not yet. To be run in the loop."""
-        if self._server is None:
-            await self._accept(self._port.listen())
+        async def act() -> None:
+            action()
+
+        asyncio.run_coroutine_threadsafe(act(), self._loop).result()
+
+    def open(self) -> None:
+        """Accept connections, if it does not yet. To be called in the loop."""
+        if self._listening is None:
+            self._listening = self._port.listen()
+            self._loop.add_reader(self._listening, self._accept, self._listening)
 
     def shut(self) -> None:
-        """Refuse connections and reset live ones. To be run in the loop."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        """Refuse connections and reset live ones. To be called in the loop."""
+        if self._listening is not None:
+            self._loop.remove_reader(self._listening)
+            self._listening = None
             self._port.shut()
         for writer in self._writers:
             abort(writer)
@@ -92,29 +96,36 @@ class ListenerThread:
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
 
-    async def _main(self, accepting: socket.socket | None, ready: threading.Event) -> None:
+    async def _main(self, ready: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        if accepting is not None:
-            await self._accept(accepting)
+        if self._listening is not None:
+            self._loop.add_reader(self._listening, self._accept, self._listening)
         ready.set()
         await self._stopping.wait()
         self.shut()
+        # A task that is cancelled before its first step never closes the socket it was given.
+        await asyncio.sleep(0)
 
-    async def _accept(self, accepting: socket.socket) -> None:
-        self._server = await asyncio.start_server(
-            self._connected, sock=accepting, limit=_READ_LIMIT, backlog=_BACKLOG
-        )
+    def _accept(self, listening: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # nobody is left, or a client has gone again
+            while True:
+                connection, _ = listening.accept()
+                task = self._loop.create_task(self._connected(connection))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
 
-    async def _connected(self, reader: StreamReader, writer: StreamWriter) -> None:
+    async def _connected(self, connection: socket.socket) -> None:
+        connection.setblocking(False)  # noqa: FBT003 - the socket's own signature
+        reader, writer = await asyncio.open_connection(sock=connection, limit=_READ_LIMIT)
         self._writers.add(writer)
         try:
-            if self._server is None:
+            if self._listening is None:
                 abort(writer)
             else:
                 await self._serve(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the client has gone, or the server stops
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # the client has gone, or the server is shut
         finally:
             self._writers.discard(writer)
             writer.close()

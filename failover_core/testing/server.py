@@ -11,6 +11,7 @@ from asyncio import StreamReader, StreamWriter
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Self
 
 from failover_core.errors import ConfigurationError
@@ -81,7 +82,7 @@ class FaultServer:
         self._lifecycle = threading.Lock()
         self._port = Port(port)
         self._thread: ListenerThread | None = None
-        self._expiries: dict[str | None, asyncio.Task[None]] = {}
+        self._expiries: dict[str | None, asyncio.TimerHandle] = {}
         weakref.finalize(self, self._port.release)
 
     @property
@@ -154,7 +155,7 @@ class FaultServer:
             if self._thread is None:
                 self._plan.set(fault, path)
             else:
-                self._thread.run(self._apply(self._thread, Order(fault, path)))
+                self._thread.run(partial(self._apply, self._thread, Order(fault, path)))
 
     @contextlib.contextmanager
     def failing(self, fault: Fault, *, path: str | None = None) -> Iterator[Self]:
@@ -210,20 +211,18 @@ class FaultServer:
         # order sees it in force, and still gets its answer if the order is to refuse.
         await exchange.send(Reply(payload={"fault": order.fault and order.fault.name()}))
         if self._thread is not None:
-            await self._apply(self._thread, order)
+            self._apply(self._thread, order)
 
-    async def _apply(self, thread: ListenerThread, order: Order) -> None:
+    def _apply(self, thread: ListenerThread, order: Order) -> None:
         if expiry := self._expiries.pop(order.path, None):
             expiry.cancel()
         self._plan.set(order.fault, order.path)
         if isinstance(self._plan.get(), Refuse):
             thread.shut()
         else:
-            await thread.open()
+            thread.open()
         if order.lasting is not None:
-            self._expiries[order.path] = asyncio.create_task(self._expire(thread, order))
-
-    async def _expire(self, thread: ListenerThread, order: Order) -> None:
-        await asyncio.sleep(order.lasting or 0.0)
-        del self._expiries[order.path]
-        await self._apply(thread, Order(None, order.path))
+            health = Order(None, order.path)
+            self._expiries[order.path] = asyncio.get_running_loop().call_later(
+                order.lasting, self._apply, thread, health
+            )

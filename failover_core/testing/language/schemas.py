@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -75,8 +76,8 @@ class _Filler:
 
     def _number(self, schema: dict[str, Any]) -> float:
         value = float(next(self.numbers, 1))
-        low = schema.get("minimum", schema.get("exclusiveMinimum", value - 1) + 1)
-        high = schema.get("maximum", schema.get("exclusiveMaximum", value + 1) - 1)
+        low = schema.get("minimum", schema.get("exclusiveMinimum", -math.inf) + 1)
+        high = schema.get("maximum", schema.get("exclusiveMaximum", math.inf) - 1)
         return float(min(max(value, low), high))
 
     def _string(self, schema: dict[str, Any]) -> str:
