@@ -131,7 +131,7 @@ class FaultServer:
 
     @property
     def served(self) -> int:
-        """The number of requests that met no fault and were answered whole."""
+        """The number of requests that met no fault, each counted as its answer is sent."""
         return self._served
 
     def clear(self) -> None:
@@ -196,10 +196,10 @@ class FaultServer:
         async with self._gate:
             if self.latency:
                 await asyncio.sleep(self.latency)
+            if planned.fault is None:
+                with self._lock:
+                    self._served += 1
             await (planned.fault or _HEALTHY).play(exchange)
-        if planned.fault is None:
-            with self._lock:
-                self._served += 1
 
     async def _control(self, exchange: Exchange) -> None:
         try:
