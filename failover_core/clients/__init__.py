@@ -5,7 +5,7 @@ from __future__ import annotations
 from failover_core.clients.base import HttpClient
 from failover_core.clients.infinity import InfinityClient
 from failover_core.clients.openai_compatible import OpenAICompatibleClient
-from failover_core.clients.registry import PROVIDERS, clients_from_urls
+from failover_core.clients.registry import PROVIDERS, clients_from_urls, paired_with_keys
 from failover_core.clients.settings import ClientOptions, ClientSettings
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "InfinityClient",
     "OpenAICompatibleClient",
     "clients_from_urls",
+    "paired_with_keys",
 ]

@@ -46,6 +46,21 @@ def clients_from_urls(
         ConfigurationError: no URL, an unknown provider, more keys than URLs, or a setting that
             cannot be used.
     """
+    client = _client_class(provider)
+    return [
+        client(url, model=model, api_key=key, **options)
+        for url, key in paired_with_keys(urls, api_key)
+    ]
+
+
+def paired_with_keys(
+    urls: str | Sequence[str], api_key: Keys = None
+) -> list[tuple[str, str | SecretStr | None]]:
+    """Return each URL with its key; see ``clients_from_urls``.
+
+    Raises:
+        ConfigurationError: no URL, or more keys than URLs.
+    """
     listed = [url for url in map(str.strip, _split(urls)) if url]
     if not listed:
         message = "urls: is empty; name at least one server"
@@ -54,9 +69,7 @@ def clients_from_urls(
     if len(keys) > len(listed):
         message = f"api_key: {len(keys)} keys for {len(listed)} URLs; leave out the surplus"
         raise ConfigurationError(message)
-    client = _client_class(provider)
-    paired = zip(listed, chain(keys, repeat(keys[-1])), strict=False)
-    return [client(url, model=model, api_key=key, **options) for url, key in paired]
+    return list(zip(listed, chain(keys, repeat(keys[-1])), strict=False))
 
 
 def _client_class(provider: str) -> type[HttpClient]:
