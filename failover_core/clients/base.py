@@ -232,8 +232,8 @@ class HttpClient(ABC):
             "deadline": deadline,
             "max_response_bytes": self._settings.max_response_bytes,
         }
-        body = httpx.ByteStream(_encoded(post))
-        return httpx.Request("POST", url, headers=self._headers, stream=body, extensions=limits)
+        body = _encoded(post)
+        return httpx.Request("POST", url, headers=self._headers, content=body, extensions=limits)
 
     def _reply(self, dialogue: Dialogue[T], post: Post, response: httpx.Response) -> partial[Post]:
         """Return how the dialogue goes on after an answer."""
