@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,11 +27,11 @@ def decode(body: bytes) -> Any:
     Raises:
         MalformedResponseError: it is not JSON.
     """
-    try:
+    # Not chained: the decoder's error holds the whole answer.
+    with suppress(orjson.JSONDecodeError):
         return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        message = f"the answer of {len(body)} bytes is not JSON"
-        raise MalformedResponseError(message) from None
+    message = f"the answer of {len(body)} bytes is not JSON"
+    raise MalformedResponseError(message)
 
 
 def items(document: Any, field: str) -> list[dict[str, Any]]:

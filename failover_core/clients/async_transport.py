@@ -15,7 +15,6 @@ from types import SimpleNamespace
 
 import aiohttp
 import httpx
-from yarl import URL
 
 from failover_core.clients.body import BoundedBody
 
@@ -73,7 +72,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
     ) -> httpx.Response:
         sending = session.request(
             request.method,
-            URL(str(request.url), encoded=True),
+            str(request.url),
             data=request.content,
             headers=request.headers,
             timeout=aiohttp.ClientTimeout(

@@ -14,10 +14,9 @@ from failover_core.policy import Seconds, Settings
 
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
 _KEY = re.compile(r"[\x21-\x7e]+")
-_HOST = re.compile(
-    r"(?=.{1,253}\.?$)(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?|[0-9A-Fa-f:.]+"
-)
-_MAX_PORT = 65535
+_LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}"
+_HOST = re.compile(rf"(?=.{{1,253}}\.?$){_LABEL}(\.{_LABEL})*\.?|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*")
+_PORTS = range(1, 65536)
 
 
 def _base_url(text: str) -> str:
@@ -31,7 +30,7 @@ def _base_url(text: str) -> str:
     except httpx.InvalidURL:
         message = "base_url: is no URL; write it as http://host:port"
         raise ConfigurationError(message) from None
-    if url.userinfo or "@" in url.netloc.decode("ascii"):
+    if "@" in text.partition("://")[2].partition("/")[0]:
         message = "base_url: holds credentials; pass them as api_key instead"
         raise ConfigurationError(message)
     if url.scheme not in ("http", "https"):
@@ -40,7 +39,7 @@ def _base_url(text: str) -> str:
     if "?" in text or "#" in text:
         message = "base_url: has a query or a fragment; leave out what follows ? or #"
         raise ConfigurationError(message)
-    if not _HOST.fullmatch(url.raw_host.decode("ascii")) or not 0 < (url.port or 1) <= _MAX_PORT:
+    if not _HOST.fullmatch(url.raw_host.decode("ascii")) or url.port not in (None, *_PORTS):
         message = "base_url: has no valid host and port; write it as http://host:port"
         raise ConfigurationError(message)
     return str(url)
