@@ -13,7 +13,7 @@ _NAMED: Final = re.compile(
     r"""
     ( (?<![\w-]) [\w-]{0,40}?
       (?: key | token | secret | password | passwd | authorization | signature | credentials? )
-      ["']? [ ]{0,2} [:=]+ [ ]{0,2} b?["']?
+      (?: ["']? [ ]{0,2} [:=]+ | ["'] , ) [ ]{0,2} (?: b(?=["']) )? ["']?
       (?: (?:bearer|basic|token) [ ]+ )?
     )
     [^\s"'&,;()\[\]{}<>]+
@@ -28,7 +28,7 @@ _KEY_SHAPE: Final = re.compile(
     (?: (?: sk | pk | rk | pa | hf | gsk | xai | jina | nvapi | ghp | tvly | r8 ) [-_] [\w-]{6,}
       | AIza [\w-]{10,}
       | AKIA [0-9A-Z]{12,}
-      | eyJ [\w-]{10,} (?: \. [\w-]+ ){0,2}
+      | eyJ [\w-]{6,} (?: \. [\w-]+ ){0,2}
       | (?= [A-Za-z_]* [0-9] ) (?= [0-9_]* [A-Za-z] ) [A-Za-z0-9_]{32,}
     )
     """,

@@ -53,7 +53,7 @@ def gather(error: BaseException, *, wall: float) -> Evidence:
     """Collect what an exception carries; ``wall`` is the Unix time now, in seconds."""
     parts = _quietly(lambda: tuple(_parts(error)), (error,))
     return Evidence(
-        status=_quietly(lambda: _status(error), None),
+        status=_quietly(lambda: _status(error, parts), None),
         codes=_quietly(lambda: tuple(dict.fromkeys(_codes(error, parts))), ()),
         message=_quietly(lambda: _message(error, parts), ""),
         retry_after=_quietly(lambda: _retry_after(error, parts, wall), None),
@@ -83,12 +83,13 @@ def _path(source: Any, *names: str) -> Any:
 # --- status ---------------------------------------------------------------------------------
 
 
-def _status(error: BaseException) -> int | None:
-    """Return the first number that is a status, the error's own before its response's."""
+def _status(error: BaseException, parts: Iterable[Any]) -> int | None:
+    """Return the first number that is a status: the error's own, its response's, its body's."""
     candidates = [_get(error, name) for name in _STATUS_NAMES]
     for response in (_get(error, name) for name in _RESPONSES):
         candidates += [_get(response, "status_code"), _get(response, "status")]
         candidates.append(_path(response, "ResponseMetadata", "HTTPStatusCode"))
+    candidates += [_get(part, "code") for part in parts]
     return next((int(value) for value in candidates if _is_status(value)), None)
 
 
@@ -126,6 +127,8 @@ def _body(error: BaseException) -> Any:
     # would read the rest of an open stream or raise.
     raw = [_get(error, "body"), _get(error, "details")]
     raw += [_path(error, name, "_content") for name in _RESPONSES]
+    # LangChain raises a ValueError of the error object that came inside a 200.
+    raw += error.args[:1]
     return next((parsed for value in raw if (parsed := _parsed(value)) is not None), None)
 
 
@@ -194,7 +197,8 @@ def _header_sources(error: BaseException) -> Iterator[Any]:
     for name in _RESPONSES:
         yield _path(error, name, "headers")
     yield _path(error, "response", "ResponseMetadata", "HTTPHeaders")
-    yield _rpc_call(error, "trailing_metadata")
+    # As pairs: the mapping that gRPC's asyncio side offers has lists for values.
+    yield _quietly(lambda: tuple(_rpc_call(error, "trailing_metadata") or ()), ())
 
 
 def _lower_headers(source: Any) -> dict[str, Any]:

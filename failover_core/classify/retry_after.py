@@ -11,7 +11,7 @@ LONGEST: Final = 300.0
 """Longest wait that is honoured, in seconds."""
 
 _ABSURD: Final = 86_400.0
-_SECONDS: Final = re.compile(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*s?\s*")
+_SECONDS: Final = re.compile(r"\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*s?\s*")
 _MILLISECOND_HEADERS: Final = ("retry-after-ms", "x-ms-retry-after-ms", "grpc-retry-pushback-ms")
 _LONGEST_TEXT: Final = 64
 

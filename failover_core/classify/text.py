@@ -40,9 +40,9 @@ _REASONS: Final = "|".join(
 )
 _STATUS_SHAPES: Final = re.compile(
     rf"""
-    \b(?: HTTP (?:/[0-9](?:\.[0-9])?)? (?:[ ](?:status|error|response))? (?:[ ]code)?
-        | (?:http[ _-]?)? status (?:[ _-]?code)?
-        | (?:error|response)[ _-]code
+    (?: \bHTTP (?:/[0-9](?:\.[0-9])?)? (?:[ ](?:status|error|response))? (?:[ ]code)?
+        | \b(?:http[ _-]?)? status (?:[ _-]?code)?
+        | \b(?:error|response)[ _-]code
         | ['"]code
       ) ['"]? \s{{0,3}} [:=]? \s{{0,3}} ['"(]?
       (?P<labelled>[1-5][0-9][0-9]) (?![-./]?\w) (?!\s?(?:ms|s|sec|seconds|tokens)\b)

@@ -21,7 +21,7 @@ _ROWS: Final[tuple[tuple[ErrorClass, str, str], ...]] = (
     (ErrorClass.TIMEOUT, "builtins", "TimeoutError"),
     (ErrorClass.TIMEOUT, f"{_HTTPX} {_HTTPCORE}", "TimeoutException"),
     (ErrorClass.TIMEOUT, _STAINLESS, "APITimeoutError"),
-    (ErrorClass.TIMEOUT, "requests", "Timeout"),
+    (ErrorClass.TIMEOUT, "requests", "ConnectTimeout Timeout"),
     (ErrorClass.TIMEOUT, "urllib3 google", "TimeoutError"),
     (ErrorClass.TIMEOUT, "aiohttp", "ServerTimeoutError"),
     (ErrorClass.TIMEOUT, "botocore", "ConnectTimeoutError ReadTimeoutError"),
@@ -46,6 +46,7 @@ _ROWS: Final[tuple[tuple[ErrorClass, str, str], ...]] = (
     (ErrorClass.CONNECTION, "langchain_core", "ModelConnectionError"),
     (ErrorClass.SERVER_ERROR, f"{_HTTPX} requests aiohttp", "TooManyRedirects"),
     (ErrorClass.MALFORMED, "json", "JSONDecodeError"),
+    (ErrorClass.MALFORMED, "builtins", "UnicodeDecodeError"),
     (ErrorClass.MALFORMED, _HTTPX, "DecodingError SSEError"),
     (ErrorClass.MALFORMED, "requests", "ContentDecodingError"),
     (ErrorClass.MALFORMED, "urllib3", "DecodeError"),
@@ -62,6 +63,8 @@ _ROWS: Final[tuple[tuple[ErrorClass, str, str], ...]] = (
     # The answer ran into the caller's own ``max_tokens``: every target would cut it off.
     (ErrorClass.INVALID_REQUEST, "openai", "LengthFinishReasonError"),
     (ErrorClass.INVALID_REQUEST, "botocore", "ParamValidationError"),
+    # Its words quote the value that did not fit, which can be anybody's document.
+    (ErrorClass.UNKNOWN, "pydantic_core", "ValidationError"),
     (ErrorClass.NEUTRAL, "langgraph", "GraphBubbleUp"),
     (ErrorClass.NEUTRAL, "concurrent", "CancelledError"),
     (ErrorClass.NEUTRAL, "grpc", "FutureCancelledError"),
