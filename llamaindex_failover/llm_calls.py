@@ -1,0 +1,81 @@
+"""How a call of an LLM goes over the targets, and how its answer says who served."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from contextlib import aclosing, closing
+from typing import Any, TypeVar, cast
+
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+
+from failover_core.engine.attempt import Attempt
+from failover_core.engine.call import Call
+from failover_core.engine.drivers import arun, astream, run, stream
+from llamaindex_failover.components import FailoverComponent
+from llamaindex_failover.streaming import R, afinished, finished, is_content
+
+T = TypeVar("T")
+
+PROVENANCE = "failover"
+"""Key of the report in ``additional_kwargs``."""
+
+
+class LLMCalls(FailoverComponent, FunctionCallingLLM):
+    """Sends calls to the targets' LLMs. The rate limiter is asked once a call, not an attempt."""
+
+    def _ask(self, send: Callable[[FunctionCallingLLM], R]) -> R:
+        return self._tagged(run(call := self._begin(), lambda attempt: send(attempt.client)), call)
+
+    async def _aask(self, send: Callable[[FunctionCallingLLM], Awaitable[R]]) -> R:
+        call = await self._abegin()
+        return self._tagged(await arun(call, lambda attempt: send(attempt.client)), call)
+
+    def _stream(self, send: Callable[[FunctionCallingLLM], Generator[R]]) -> Generator[R]:
+        def attempt_stream(attempt: Attempt) -> Any:
+            return finished(send(attempt.client), attempt.client)
+
+        call = self._begin()
+        with closing(cast("Generator[R]", stream(call, attempt_stream, is_content))) as chunks:
+            for chunk in chunks:
+                yield self._tagged(chunk, call)
+
+    async def _astream(
+        self, send: Callable[[FunctionCallingLLM], Awaitable[AsyncGenerator[R]]]
+    ) -> AsyncGenerator[R]:
+        async def attempt_stream(attempt: Attempt) -> AsyncGenerator[R]:
+            return afinished(await send(attempt.client), attempt.client)
+
+        call = await self._abegin()
+        opened = cast("AsyncGenerator[R]", astream(call, attempt_stream, is_content))
+        async with aclosing(opened) as chunks:
+            async for chunk in chunks:
+                yield self._tagged(chunk, call)
+
+    def _begin(self) -> Call:
+        if self.rate_limiter is not None:
+            self.rate_limiter.acquire()
+        return self.router.begin()
+
+    async def _abegin(self) -> Call:
+        if self.rate_limiter is not None:
+            await self.rate_limiter.async_acquire()
+        return self.router.begin()
+
+    @staticmethod
+    def _tagged(response: R, call: Call) -> R:
+        response.additional_kwargs[PROVENANCE] = call.report
+        return response
+
+
+def fresh(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """Return copies for one attempt: LLMs append to the list and change messages in it."""
+    return [
+        message.model_copy(
+            update={
+                "blocks": list(message.blocks),
+                "additional_kwargs": dict(message.additional_kwargs),
+            }
+        )
+        for message in messages
+    ]

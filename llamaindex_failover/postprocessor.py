@@ -1,0 +1,170 @@
+"""``FailoverRerank``: one reranker for LlamaIndex out of several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.schema import NodeWithScore, QueryBundle
+from pydantic import PrivateAttr
+
+from failover_core import ConfigurationError, Router, Strategy
+from failover_core.config import reranker_arguments, with_url_clients
+from failover_core.reranking import RerankClient, Reranker
+from llamaindex_failover.components import FailoverComponent, Policy, build_router
+from llamaindex_failover.ranking import ChildReranker, RankRequest
+
+_WANTED = (
+    "give a reranker of LlamaIndex (a subclass of BaseNodePostprocessor), a client of this "
+    "library such as InfinityClient, or a URL"
+)
+
+
+class FailoverRerank(FailoverComponent, BaseNodePostprocessor):
+    """A reranker that asks the first of several rerankers that can answer.
+
+    ``pip install "rag-failover[llamaindex]"``
+
+    Example:
+        >>> rerank = FailoverRerank.from_urls(
+        ...     "http://a:7997,http://b:7997", model="BAAI/bge-reranker-v2-m3", top_n=5
+        ... )
+        >>> engine = index.as_query_engine(node_postprocessors=[rerank])
+
+    The nodes that come back are copies, best first, cut to ``top_n`` and ``score_threshold``
+    whichever target served. Each says who that was in ``metadata["failover"]``, which is kept
+    out of prompts and embeddings: ``target``, ``model``, ``attempts``, ``failed_over``,
+    ``errors``. One pair of rerank events is emitted per call.
+
+    Attributes:
+        targets: rerankers, clients of this library, URLs (which need ``model``), or a
+            ``Target`` of one of the first two. A wrapped reranker's own ``top_n`` is overruled.
+        model: that URLs in ``targets`` serve.
+        top_n: nodes to keep at the most. Default: the first wrapped reranker's, or all.
+        score_threshold: lowest score to keep, on the model's own scale. Default: keep all.
+
+    Raises:
+        ConfigurationError: a target is no reranker, or a setting is out of range.
+    """
+
+    model: str | None = None
+    """The model that URLs in ``targets`` serve."""
+
+    top_n: int | None = None
+    """Nodes to keep at the most; None keeps all."""
+
+    score_threshold: float | None = None
+    """Lowest score to keep, on the model's own scale; None keeps all."""
+
+    _reranker: Reranker = PrivateAttr()
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Build the router, and take over what the first target says of itself."""
+        super().model_post_init(context)
+        self._take_from_first("top_n", "model")
+        self._reranker = Reranker(
+            self.router.begin, top_n=self.top_n, score_threshold=self.score_threshold
+        )
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name of the class in dumps."""
+        return "FailoverRerank"
+
+    @classmethod
+    def from_urls(
+        cls,
+        urls: str | Sequence[str],
+        *,
+        model: str,
+        provider: str = "infinity",
+        api_key: str | Sequence[str] | None = None,
+        top_n: int | None = None,
+        score_threshold: float | None = None,
+        policy: Policy = None,
+        strategy: str | Strategy = "priority",
+        **client_options: Any,
+    ) -> Self:
+        """Return a reranker over servers.
+
+        Args:
+            urls: base URLs, in a list or in one text with commas.
+            model: the model, the same on every server.
+            provider: whose protocol they speak: ``"infinity"`` or ``"openai"``.
+            api_key: one key, or several paired with the URLs, the last one also for the rest;
+                ``"${NAME}"`` reads it from an environment variable.
+            top_n: nodes to keep at the most; None keeps all.
+            score_threshold: lowest score to keep, on the model's own scale; None keeps all.
+            policy: a FailoverPolicy or a dict of its settings.
+            strategy: in which order targets are considered.
+            **client_options: such as ``timeout`` in seconds; see ``ClientSettings``.
+
+        Raises:
+            ConfigurationError: a URL, key or option cannot be used.
+        """
+        return cls(
+            targets=with_url_clients(
+                urls, model=model, provider=provider, api_key=api_key, **client_options
+            ),
+            model=model,
+            top_n=top_n,
+            score_threshold=score_threshold,
+            policy=policy,
+            strategy=strategy,
+        )
+
+    @classmethod
+    def from_env(cls, **settings: Any) -> Self:
+        """Return a reranker over what the environment names.
+
+        ``RERANKER_PROVIDER``, ``RERANKER_MODEL``, ``RERANKER_DEFAULT_TOP_K``,
+        ``RERANKER_SCORE_THRESHOLD``, and the provider's own variables, such as
+        ``INFINITY_RERANK_URL`` or else ``INFINITY_BASE_URL`` (commas between several).
+
+        Args:
+            **settings: arguments of ``from_urls`` that come before the environment.
+
+        Raises:
+            ConfigurationError: a variable is missing or cannot be used.
+        """
+        return cls.from_urls(**(reranker_arguments() | settings))
+
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        request = self._request(nodes, query_bundle)
+        return request.answer(self._reranker.rerank(len(nodes), request.ask))
+
+    async def _apostprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        request = self._request(nodes, query_bundle)
+        return request.answer(await self._reranker.arerank(len(nodes), request.aask))
+
+    def _request(self, nodes: list[NodeWithScore], query: QueryBundle | None) -> RankRequest:
+        if query is None:
+            message = (
+                f"{self.class_name()}: there is no query to rank for; pass query_str or "
+                "query_bundle to postprocess_nodes"
+            )
+            raise ConfigurationError(message)
+        return RankRequest(nodes, query, top_n=self.top_n, model=self.model)
+
+    def _build_router(self) -> Router:
+        return build_router(
+            with_url_clients(self.targets, model=self.model, provider="infinity", api_key=None),
+            _client_of,
+            wanted=_WANTED,
+            name=self.class_name(),
+            policy=self.policy,
+            strategy=self.strategy,
+        )
+
+
+def _client_of(given: Any) -> Any:
+    """Return the client for an object; None if it is no reranker."""
+    if isinstance(given, BaseNodePostprocessor):
+        return ChildReranker(given)
+    is_client = isinstance(given, RerankClient) and not isinstance(given, type)
+    return given if is_client else None

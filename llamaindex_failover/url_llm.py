@@ -1,0 +1,79 @@
+"""LLMs for servers that speak OpenAI's chat protocol. Needs the ``openai`` extra."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import PrivateAttr
+
+from failover_core import ConfigurationError
+from failover_core.clients import ClientSettings, paired_with_keys
+
+try:
+    from llama_index.llms.openai_like import OpenAILike  # type: ignore[import-untyped]
+except ImportError as error:
+    message = (
+        "FailoverLLM.from_urls needs llama-index-llms-openai-like; "
+        'pip install "rag-failover[llamaindex,openai]"'
+    )
+    raise ImportError(message) from error
+
+_NO_KEY = "none"
+"""Sent where no key was given: the SDK insists on one, and would look for one that belongs
+to OpenAI in the environment."""
+
+
+class UrlLLM(OpenAILike):  # type: ignore[misc]
+    """An ``OpenAILike`` that keeps its key to itself: it is in no repr, dump or pickle."""
+
+    _server: ClientSettings = PrivateAttr()
+    _options: dict[str, Any] = PrivateAttr()
+
+    def __init__(self, server: ClientSettings, **options: Any) -> None:
+        given = {"is_chat_model": True, "max_retries": 0, **options}
+        super().__init__(model=server.model, api_base=server.base_url, api_key=_NO_KEY, **given)
+        self._server = server
+        self._options = options
+
+    @property
+    def name(self) -> str:
+        """Host and port, which name the target."""
+        return self._server.base_url.partition("://")[2]
+
+    def _get_credential_kwargs(self, is_async: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - the signature of OpenAI
+        credentials = super()._get_credential_kwargs(is_async)
+        return {**credentials, "api_key": self._server.secret or _NO_KEY}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        server = self._server.as_given() | self._server.portable_key()
+        return _rebuild, (server, self._options)
+
+
+def llms_from_urls(
+    urls: str | Sequence[str],
+    *,
+    model: str,
+    api_key: str | Sequence[str] | None = None,
+    **options: Any,
+) -> list[UrlLLM]:
+    """Return one LLM per URL, in their order; see ``FailoverLLM.from_urls``."""
+    known = {*OpenAILike.model_fields, *inspect.signature(OpenAILike.__init__).parameters}
+    for name in options.keys() - (known - {"model", "api_base", "api_key", "self", "kwargs"}):
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "see the fields of OpenAILike"
+        message = f"FailoverLLM.from_urls: unknown option {name!r}; {hint}"
+        raise ConfigurationError(message)
+    return [
+        UrlLLM(
+            ClientSettings.model_validate({"base_url": url, "model": model, "api_key": key}),
+            **options,
+        )
+        for url, key in paired_with_keys(urls, api_key)
+    ]
+
+
+def _rebuild(server: dict[str, Any], options: dict[str, Any]) -> UrlLLM:
+    return UrlLLM(ClientSettings.model_validate(server), **options)
