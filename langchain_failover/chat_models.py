@@ -1,0 +1,293 @@
+"""A chat model that moves on to another chat model when one fails."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, closing
+from typing import Any, ClassVar, Literal, Self
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
+from langchain_core.language_models.model_profile import ModelProfile
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.tools import BaseTool
+from pydantic import ConfigDict, model_validator
+
+from failover_core.config import chat_arguments
+from failover_core.engine.drivers import arun, astream, run, stream
+from langchain_failover.bound import BoundSchema, BoundTools
+from langchain_failover.children import Child, is_chat_model, model_behind
+from langchain_failover.identity import common_profile, identity_of
+from langchain_failover.openai_chat import chat_models_from_urls
+from langchain_failover.pool import Pooled
+from langchain_failover.streams import REPORT, Signature, is_content
+from langchain_failover.structured import Method, parsed
+
+logger = logging.getLogger(__name__)
+
+_CHILDREN_SETTINGS = {"temperature", "max_tokens", "timeout", "stop", "max_retries", "api_key"}
+"""LangChain's standard arguments of every chat model, which here are the children's."""
+
+
+class FailoverChatModel(BaseChatModel, Pooled):
+    """A chat model over chat models: one answers while any can.
+
+    A call is one run in a trace, whichever model answers and however many were tried, and
+    ``response_metadata["failover"]`` of the answer says who it was (see ``Call.report``); of a
+    stream, its last chunk. A stream moves on to another model until its first content.
+
+    The children's own arguments, rate limiters and ``disable_streaming`` hold. Their caches,
+    callbacks, tags and metadata do not: set them here.
+
+    Example:
+        >>> model = FailoverChatModel(targets=[ChatOpenAI(...), ChatAnthropic(...)])
+        >>> model = FailoverChatModel.from_urls("http://a/v1,http://b/v1", model="llama")
+
+    Args:
+        targets: chat models, bindings of them (``model.bind(...)``), configurable ones, or
+            other FailoverChatModels.
+        policy: see ``FailoverPolicy``.
+        strategy: see ``failover_core.Router``.
+
+    Raises:
+        ConfigurationError: a target is no chat model, or a setting cannot be used.
+    """
+
+    model_config = Pooled.model_config | ConfigDict(extra="forbid")
+    pool_name: ClassVar[str] = "chat"
+
+    streaming: bool = False
+    """Whether ``invoke`` lets the children stream too, and puts the chunks together."""
+
+    @classmethod
+    def from_urls(
+        cls,
+        urls: str | Sequence[str],
+        *,
+        model: str,
+        api_key: Any = None,
+        policy: Any = None,
+        strategy: Any = "priority",
+        **client_options: Any,
+    ) -> Self:
+        """Build it over servers that speak OpenAI's protocol; needs the ``openai`` extra.
+
+        Args:
+            urls: up to and including ``/v1``, a list or one text with commas.
+            model: name of the model, the same on every server.
+            api_key: one for all, or several (a list, or a text with commas) paired with the
+                URLs. Without one, no key of the environment is sent either.
+            policy: see ``FailoverPolicy``.
+            strategy: see ``failover_core.Router``.
+            **client_options: for ``ChatOpenAI``, such as ``temperature``. Unless they say
+                otherwise: ``timeout=60`` (seconds), ``max_retries=0``, ``stream_usage=True``.
+
+        Raises:
+            ImportError: langchain-openai is not installed.
+            ConfigurationError: a URL, a key or a setting cannot be used.
+        """
+        models = chat_models_from_urls(urls, model=model, api_key=api_key, **client_options)
+        return cls(targets=models, policy=policy, strategy=strategy)
+
+    @classmethod
+    def from_env(cls, *, model: str, **client_options: Any) -> Self:
+        """Build it from ``OPENAI_BASE_URL`` (with commas) and ``OPENAI_API_KEY``.
+
+        Args:
+            model: name of the model, the same on every server.
+            **client_options: as in ``from_urls``.
+
+        Raises:
+            ConfigurationError: a variable is missing or cannot be read; the message names it.
+        """
+        return cls.from_urls(**{**chat_arguments(), "model": model, **client_options})
+
+    # Calls
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 - a failed attempt must not show in the run
+        **kwargs: Any,
+    ) -> ChatResult:
+        call = self.router.begin()
+        result = run(call, lambda one: Child.of(one.client, kwargs).generate(messages, stop))
+        return _signed(result, call.report)
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002 - as above
+        **kwargs: Any,
+    ) -> ChatResult:
+        call = self.router.begin()
+        result = await arun(
+            call, lambda one: Child.of(one.client, kwargs).agenerate(messages, stop)
+        )
+        return _signed(result, call.report)
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 - as above
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        call = self.router.begin()
+        signature = Signature(call)
+        chunks = stream(
+            call, lambda one: Child.of(one.client, kwargs).stream(messages, stop), is_content
+        )
+        with closing(chunks):  # type: ignore[type-var]
+            for chunk in chunks:
+                yield signature.on(chunk)
+        yield from signature.end()
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002 - as above
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        call = self.router.begin()
+        signature = Signature(call)
+        chunks = astream(
+            call, lambda one: Child.of(one.client, kwargs).astream(messages, stop), is_content
+        )
+        async with aclosing(chunks):  # type: ignore[type-var]
+            async for chunk in chunks:
+                yield signature.on(chunk)
+        for chunk in signature.end():
+            yield chunk
+
+    # Tools and schemas
+
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | dict[str, Any] | bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Bind tools, which each child's own ``bind_tools`` takes as they are given here.
+
+        Args:
+            tools: whatever the children take.
+            tool_choice: handed to each child.
+            **kwargs: handed to each child.
+        """
+        shown = {name: kwargs.pop(name) for name in _SHOWN_ONLY if name in kwargs}
+        if tool_choice is not None:
+            kwargs["tool_choice"] = tool_choice
+        return self.bind(tools=BoundTools(tools, kwargs), **kwargs, **shown)
+
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type,
+        *,
+        include_raw: bool = False,
+        method: Method = "function_calling",
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Return a runnable that answers with an object of a schema.
+
+        Args:
+            schema: pydantic class, TypedDict, JSON schema, or tool in OpenAI's shape.
+            include_raw: whether to answer ``{"raw", "parsed", "parsing_error"}`` instead.
+            method: ``"function_calling"`` (every child with tools can), ``"json_schema"`` or
+                ``"json_mode"`` (children whose ``with_structured_output`` knows the method).
+            **kwargs: handed to each child, such as ``strict``.
+        """
+        given = {name: value for name, value in kwargs.items() if value is not None}
+        traced = {"kwargs": {"method": method, **given}, "schema": schema}
+        if method == "function_calling":
+            bound = self.bind_tools(
+                [schema], tool_choice="any", ls_structured_output_format=traced, **given
+            )
+        else:
+            bound = self.bind(
+                response_format=BoundSchema(schema, method, given),
+                ls_structured_output_format=traced,
+            )
+        return parsed(bound, schema, method=method, include_raw=include_raw)
+
+    # What others want to know about a model: the first target speaks for all
+
+    @property
+    def model_name(self) -> str:
+        """Name of the first target's model; the answer's metadata names the one that served."""
+        return next((target.model for target in self._pool() if target.model), self._llm_type)
+
+    @property
+    def _llm_type(self) -> str:
+        return "failover-chat"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"targets": [identity_of(target) for target in self._pool()]}
+
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        """Return the cache key: it differs whenever that of any child would."""
+        children = (model_behind(target.client)[0] for target in self._pool())
+        return "".join(
+            [super()._get_llm_string(stop, **kwargs), *(one._get_llm_string() for one in children)]
+        )
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        model, arguments = model_behind(self._pool()[0].client)
+        return model._get_ls_params(stop=stop, **{**arguments, **kwargs})
+
+    def _resolve_model_profile(self) -> ModelProfile | None:
+        return common_profile([model_behind(target.client)[0].profile for target in self._pool()])
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """Return the tokens of a text, as the first target counts them."""
+        if self.custom_get_token_ids is not None:
+            return self.custom_get_token_ids(text)
+        return model_behind(self._pool()[0].client)[0].get_token_ids(text)
+
+    def get_num_tokens_from_messages(
+        self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
+    ) -> int:
+        """Return the number of tokens of messages, as the first target counts them."""
+        model, _ = model_behind(self._pool()[0].client)
+        return model.get_num_tokens_from_messages(messages, tools)
+
+    # Settings
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_to_children(cls, given: Any) -> Any:
+        """Log, instead of refusing, what every other chat model takes and this one cannot."""
+        if not isinstance(given, dict) or not (theirs := _CHILDREN_SETTINGS & given.keys()):
+            return given
+        logger.warning(
+            "%s ignores %s: set it on each target", cls.__name__, ", ".join(sorted(theirs))
+        )
+        return {name: value for name, value in given.items() if name not in theirs}
+
+    def _remedy(self, client: Any) -> str | None:
+        if is_chat_model(client):
+            return None
+        if isinstance(client, str):
+            return f"pass a chat model, or use {type(self).__name__}.from_urls for URLs"
+        if hasattr(client, "runnable") or hasattr(client, "bound"):
+            return "pass the model inside: fallbacks are targets here, and retries are a policy"
+        return "pass a chat model, a binding of one, or a configurable one"
+
+
+_SHOWN_ONLY = ("ls_structured_output_format", "structured_output_format")
+"""Arguments that LangChain reads for traces and takes out before a model is called."""
+
+
+def _signed(result: ChatResult, report: dict[str, Any]) -> ChatResult:
+    for generation in result.generations:
+        message = generation.message
+        message.response_metadata = {**message.response_metadata, REPORT: report}
+    return result

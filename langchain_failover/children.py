@@ -1,0 +1,152 @@
+"""A chat model among the targets, as one attempt uses it.
+
+``FailoverChatModel`` calls ``_generate`` and ``_stream`` of its children instead of ``invoke``
+and ``stream``, so that a call is one run in a trace and its tokens count once. What ``invoke``
+would have done around them is done here: the child's own arguments, its rate limiter, and its
+word on whether it streams. Its cache, callbacks, tags and metadata belong to a run of its own,
+which there is not: those of the FailoverChatModel hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models.chat_models import (
+    agenerate_from_stream,
+    generate_from_stream,
+)
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
+from langchain_core.runnables.config import merge_configs
+from langchain_core.runnables.configurable import DynamicRunnable
+
+from langchain_failover.bound import in_words_of
+from langchain_failover.streams import Finish
+
+_TRACING_ONLY = ("ls_structured_output_format", "structured_output_format")
+
+
+def is_chat_model(client: object) -> bool:
+    """Return whether a target's client is, binds or configures a chat model."""
+    if isinstance(client, RunnableBinding):
+        return is_chat_model(client.bound)
+    if isinstance(client, DynamicRunnable):
+        return is_chat_model(client.default)
+    return isinstance(client, BaseChatModel) or _is_made_on_demand(client)
+
+
+def _is_made_on_demand(client: object) -> bool:
+    """Return whether it is ``init_chat_model(configurable_fields=…)``, which has no public type."""
+    return isinstance(client, Runnable) and callable(getattr(type(client), "_model", None))
+
+
+def model_behind(client: Any) -> tuple[BaseChatModel, dict[str, Any]]:
+    """Return the chat model of a target's client, and the arguments bound to it.
+
+    A configurable model is asked for what the running chain's config selects.
+    """
+    arguments: dict[str, Any] = {}
+    config: RunnableConfig = {}
+    while not isinstance(client, BaseChatModel):
+        if isinstance(client, RunnableBinding):
+            arguments = {**client.kwargs, **arguments}
+            config = merge_configs(client.config, config)
+            client = client.bound
+        elif isinstance(client, DynamicRunnable):
+            client, config = client.prepare(config)
+        else:
+            client = client._model(config)  # noqa: SLF001 - as its own invoke does
+    return client, arguments
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A chat model and the arguments of one attempt."""
+
+    model: BaseChatModel
+    arguments: dict[str, Any]
+
+    @classmethod
+    def of(cls, client: Any, call_arguments: dict[str, Any]) -> Self:
+        """Return the child behind a target's client, with the arguments of a call.
+
+        What was bound to the FailoverChatModel is put into the words of the child's provider.
+        """
+        model, own = model_behind(client)
+        arguments = {**own, **in_words_of(model, call_arguments)}
+        for name in _TRACING_ONLY:
+            arguments.pop(name, None)
+        return cls(model, arguments)
+
+    def generate(self, messages: list[BaseMessage], stop: list[str] | None) -> ChatResult:
+        """Answer at once."""
+        self._wait_for_turn()
+        if self.model._should_stream(async_api=False, **self.arguments):
+            return generate_from_stream(self._chunks(messages, stop))
+        return self.model._generate(messages, stop=stop, **self.arguments)
+
+    async def agenerate(self, messages: list[BaseMessage], stop: list[str] | None) -> ChatResult:
+        """Answer at once."""
+        await self._await_turn()
+        if self.model._should_stream(async_api=True, **self.arguments):
+            return await agenerate_from_stream(self._achunks(messages, stop))
+        return await self.model._agenerate(messages, stop=stop, **self.arguments)
+
+    def stream(
+        self, messages: list[BaseMessage], stop: list[str] | None
+    ) -> Iterator[ChatGenerationChunk]:
+        """Answer in chunks; in a single one if the model does not stream."""
+        self._wait_for_turn()
+        if self.model._should_stream(async_api=False, **{**self.arguments, "stream": True}):
+            yield from self._chunks(messages, stop)
+        else:
+            yield _whole(self.model._generate(messages, stop=stop, **self.arguments))
+
+    async def astream(
+        self, messages: list[BaseMessage], stop: list[str] | None
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        """Answer in chunks; in a single one if the model does not stream."""
+        await self._await_turn()
+        if self.model._should_stream(async_api=True, **{**self.arguments, "stream": True}):
+            async for chunk in self._achunks(messages, stop):
+                yield chunk
+        else:
+            yield _whole(await self.model._agenerate(messages, stop=stop, **self.arguments))
+
+    def _chunks(
+        self, messages: list[BaseMessage], stop: list[str] | None
+    ) -> Iterator[ChatGenerationChunk]:
+        finish = Finish.of(self.model)
+        for chunk in self.model._stream(messages, stop=stop, **self.arguments):
+            finish.see(chunk)
+            yield chunk
+        finish.demand()
+
+    async def _achunks(
+        self, messages: list[BaseMessage], stop: list[str] | None
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        finish = Finish.of(self.model)
+        async for chunk in self.model._astream(messages, stop=stop, **self.arguments):
+            finish.see(chunk)
+            yield chunk
+        finish.demand()
+
+    def _wait_for_turn(self) -> None:
+        if self.model.rate_limiter:
+            self.model.rate_limiter.acquire(blocking=True)
+
+    async def _await_turn(self) -> None:
+        if self.model.rate_limiter:
+            await self.model.rate_limiter.aacquire(blocking=True)
+
+
+def _whole(result: ChatResult) -> ChatGenerationChunk:
+    """Return a whole answer as the one chunk of a stream."""
+    generation = result.generations[0]
+    fields = {**generation.message.__dict__, "type": "AIMessageChunk", "chunk_position": "last"}
+    info = {**(result.llm_output or {}), **(generation.generation_info or {})}
+    return ChatGenerationChunk(message=AIMessageChunk(**fields), generation_info=info or None)

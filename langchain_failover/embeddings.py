@@ -1,0 +1,202 @@
+"""Embeddings that move on to another server or model object when one fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self, cast
+
+from langchain_core.embeddings import Embeddings
+from pydantic import Field, SecretStr
+
+from failover_core.children import check_one_model
+from failover_core.clients import clients_from_urls
+from failover_core.clients.registry import Keys
+from failover_core.config import embedding_arguments, with_url_clients
+from failover_core.embedding import Embedder, EmbeddingClient, Kind
+from failover_core.engine.strategies import Strategy
+from failover_core.policy import FailoverPolicy
+from failover_core.targets import Target, model_of
+from langchain_failover.pool import Pool, Pooled
+
+
+class _EmbeddingPool(Pool):
+    """A pool that remembers the dimension of its vectors."""
+
+    embedder: Embedder
+
+    def __new__(cls, targets: Any, settings: dict[str, Any]) -> Self:
+        pool = super().__new__(cls, targets, settings)
+        pool.embedder = Embedder(
+            pool.router.begin,
+            dimension=settings["dimension"],
+            batch_size=settings["batch_size"],
+        )
+        return pool
+
+
+class FailoverEmbeddings(Pooled, Embeddings):
+    """Embeddings over several targets of one model: one answers while any can.
+
+    All targets must serve the same model, or their vectors could not share an index. Targets
+    that name different models are refused, and so is an answer of another dimension.
+
+    Example:
+        >>> embeddings = FailoverEmbeddings.from_urls(
+        ...     "http://a:7997,http://b:7997", model="BAAI/bge-small-en-v1.5"
+        ... )
+
+    Args:
+        targets: ``Embeddings`` objects, clients of ``failover_core.clients``, or URLs.
+        model: name of the one model; needed for URLs, and where the targets name it differently.
+        dimension: of the vectors; None takes that of the first answer.
+        batch_size: texts of one request at the most; a failed batch alone moves on.
+        provider: protocol of URLs: ``"infinity"`` or ``"openai"``.
+        api_key: key of URLs; several as a list or a text with commas.
+        policy: see ``FailoverPolicy``.
+        strategy: see ``failover_core.Router``.
+
+    Raises:
+        ConfigurationError: a target or a setting cannot be used.
+    """
+
+    pool_class: ClassVar[type[Pool]] = _EmbeddingPool
+    pool_name: ClassVar[str] = "embeddings"
+
+    model: str | None = None
+    """Name of the one model that all targets serve."""
+
+    dimension: int | None = None
+    """Numbers in a vector; None takes that of the first answer."""
+
+    batch_size: int = 256
+    """Texts of one request at the most."""
+
+    provider: str = "infinity"
+    """Protocol of the targets that are URLs."""
+
+    api_key: SecretStr | None = Field(default=None, exclude=True)
+    """Key of the targets that are URLs, until their clients have taken it over; then None."""
+
+    @classmethod
+    def from_urls(
+        cls,
+        urls: str | Sequence[str],
+        *,
+        model: str,
+        provider: str = "infinity",
+        api_key: Keys = None,
+        policy: FailoverPolicy | dict[str, Any] | None = None,
+        strategy: str | Strategy = "priority",
+        dimension: int | None = None,
+        batch_size: int = 256,
+        **client_options: Any,
+    ) -> Self:
+        """Build it over servers.
+
+        Args:
+            urls: a list, or one text with commas; spaces and a trailing comma are forgiven.
+            model: name of the model, the same on every server.
+            provider: their protocol: ``"infinity"`` or ``"openai"``.
+            api_key: one for all, or several (a list, or a text with commas) paired with the URLs.
+            policy: see ``FailoverPolicy``.
+            strategy: see ``failover_core.Router``.
+            dimension: of the vectors; None takes that of the first answer.
+            batch_size: texts of one request at the most.
+            **client_options: see ``failover_core.clients.ClientOptions``, such as ``timeout``.
+
+        Raises:
+            ConfigurationError: a URL, a key or a setting cannot be used.
+        """
+        clients = clients_from_urls(
+            urls, model=model, provider=provider, api_key=api_key, **client_options
+        )
+        return cls(
+            targets=clients,
+            model=model,
+            provider=provider,
+            policy=policy,
+            strategy=strategy,
+            dimension=dimension,
+            batch_size=batch_size,
+        )
+
+    @classmethod
+    def from_env(cls, **overrides: Any) -> Self:
+        """Build it from the environment: ``INFINITY_BASE_URL`` (with commas), ``EMBEDDING_MODEL``…
+
+        Args:
+            **overrides: arguments of ``from_urls`` that go before the environment's.
+
+        Raises:
+            ConfigurationError: a variable is missing or cannot be read; the message names it.
+        """
+        return cls.from_urls(**{**embedding_arguments(), **overrides})
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Return one vector per text, in the order of the texts; no text sends no request.
+
+        Raises:
+            AllTargetsFailedError: no target could embed one of the batches.
+        """
+        return self._embedder.embed(texts, Kind.PASSAGE).tolist()  # type: ignore[no-any-return]
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Return what ``embed_documents`` returns."""
+        vectors = await self._embedder.aembed(texts, Kind.PASSAGE)
+        return vectors.tolist()  # type: ignore[no-any-return]
+
+    def embed_query(self, text: str) -> list[float]:
+        """Return the vector of a query.
+
+        Raises:
+            AllTargetsFailedError: no target could embed it.
+        """
+        return self._embedder.embed([text], Kind.QUERY)[0].tolist()  # type: ignore[no-any-return]
+
+    async def aembed_query(self, text: str) -> list[float]:
+        """Return what ``embed_query`` returns."""
+        vectors = await self._embedder.aembed([text], Kind.QUERY)
+        return vectors[0].tolist()  # type: ignore[no-any-return]
+
+    @property
+    def _embedder(self) -> Embedder:
+        return cast("_EmbeddingPool", self._pool()).embedder
+
+    def _pool_settings(self) -> dict[str, Any]:
+        own = {"dimension": self.dimension, "batch_size": self.batch_size}
+        return super()._pool_settings() | own
+
+    def _wrapped(self, targets: Sequence[Any]) -> list[Target]:
+        clients = with_url_clients(
+            targets, model=self.model, provider=self.provider, api_key=self.api_key
+        )
+        self.api_key = None
+        wrapped = super()._wrapped(clients)
+        check_one_model(wrapped, pool=self.pool_name, declared=self.model)
+        return wrapped
+
+    def _remedy(self, client: Any) -> str | None:
+        if isinstance(client, Embeddings | EmbeddingClient):
+            return None
+        return "pass an Embeddings object, a client of failover_core.clients, or a URL"
+
+    def _adapted(self, client: Any) -> Any:
+        return _Child(client) if isinstance(client, Embeddings) else client
+
+
+class _Child:
+    """An ``Embeddings`` object in the shape of the core's clients."""
+
+    def __init__(self, child: Embeddings) -> None:
+        self.child = child
+        self.model = model_of(child)
+
+    def embed(self, texts: Sequence[str], kind: Kind) -> list[list[float]]:
+        if kind is Kind.QUERY:
+            return [self.child.embed_query(text) for text in texts]
+        return self.child.embed_documents(list(texts))
+
+    async def aembed(self, texts: Sequence[str], kind: Kind) -> list[list[float]]:
+        if kind is Kind.QUERY:
+            return [await self.child.aembed_query(text) for text in texts]
+        return await self.child.aembed_documents(list(texts))

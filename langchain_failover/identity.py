@@ -1,0 +1,55 @@
+"""What tells one chat model from another, in traces and cache keys, and never a key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, cast
+
+from langchain_core.language_models.model_profile import ModelProfile
+from pydantic import SecretBytes, SecretStr
+
+from failover_core.redaction import MASK
+from failover_core.targets import Target
+from langchain_failover.children import model_behind
+
+_SECRET = re.compile(r"key|token$|secret|password|authorization|headers|credential", re.IGNORECASE)
+
+
+def identity_of(target: Target) -> dict[str, Any]:
+    """Return name, kind and parameters of a target's chat model, secrets masked."""
+    model, arguments = model_behind(target.client)
+    parameters = {**model._identifying_params, **arguments}
+    return {"name": target.name, "type": model._llm_type, **_without_secrets(parameters)}
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: MASK if _SECRET.search(str(name)) else _without_secrets(item)
+            for name, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_without_secrets(item) for item in value]
+    return MASK if isinstance(value, SecretStr | SecretBytes) else value
+
+
+def common_profile(profiles: Sequence[ModelProfile | None]) -> ModelProfile | None:
+    """Return what all models can do: abilities that all have, and the lowest of their limits.
+
+    None if the abilities of one of them are unknown.
+    """
+    known = [cast("dict[str, Any]", profile) for profile in profiles if profile]
+    if len(known) < len(profiles):
+        return None
+    shared = set.intersection(*(set(profile) for profile in known))
+    common = {name: _common([profile[name] for profile in known]) for name in sorted(shared)}
+    return cast("ModelProfile", {name: one for name, one in common.items() if one is not None})
+
+
+def _common(values: list[Any]) -> Any:
+    if all(isinstance(value, bool) for value in values):
+        return all(values)
+    if all(isinstance(value, int | float) for value in values):
+        return min(values)
+    return values[0] if all(value == values[0] for value in values) else None

@@ -1,0 +1,144 @@
+"""What the four classes share: the fields of a pool, and one router under all their copies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, Self
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from failover_core.children import warn_about_children
+from failover_core.engine.strategies import Strategy
+from failover_core.errors import ConfigurationError
+from failover_core.policy import FailoverPolicy, Settings
+from failover_core.router import Router
+from failover_core.targets import Target, as_targets
+
+
+class Pool(tuple[Target, ...]):
+    """Targets, and the router over them.
+
+    It lives in the field ``targets``, because LangChain copies fields and nothing else: copies
+    made by ``model_copy``, ``deepcopy`` or ``configurable_fields`` then share one router, and
+    what one of them learns about a target all know. A pickle rebuilds it from its settings.
+
+    Args:
+        targets: what ``Router`` takes.
+        settings: its ``policy``, ``strategy`` and ``name``; a subclass may read further ones.
+    """
+
+    router: Router
+    settings: dict[str, Any]
+
+    def __new__(cls, targets: Iterable[Any], settings: dict[str, Any]) -> Self:
+        router = Router(
+            targets,
+            policy=settings["policy"],
+            strategy=settings["strategy"],
+            name=settings["name"],
+        )
+        pool = super().__new__(cls, router.targets)
+        pool.router = router
+        pool.settings = settings
+        return pool
+
+    def __repr__(self) -> str:
+        return repr([target.name for target in self])
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (tuple(self), self.settings)
+
+
+class Pooled(Settings):
+    """Base of the four classes: a pool of targets, and its router."""
+
+    model_config = ConfigDict(frozen=False)
+
+    targets: Sequence[Any] = Field(exclude=True)
+    """Objects of the kind that the class wraps, or ``Target(object, name=…)``, best first."""
+
+    policy: FailoverPolicy | dict[str, Any] | None = None
+    """Timeouts, retries, breaker: a FailoverPolicy or a dict of its settings."""
+
+    strategy: str | Strategy = "priority"
+    """In which order calls consider the targets."""
+
+    pool_class: ClassVar[type[Pool]] = Pool
+    pool_name: ClassVar[str]
+    """Name of the pool in events, errors and log lines."""
+
+    @property
+    def router(self) -> Router:
+        """The router: ``status()``, ``events``, ``switch()``, ``disable()``, …"""
+        return self._pool().router
+
+    @field_validator("targets", mode="plain")
+    @classmethod
+    def _read_targets(cls, given: Any) -> Any:
+        if not isinstance(given, Iterable):
+            message = f"{cls.__name__}: targets must be a list, not {type(given).__name__}"
+            raise ConfigurationError(message)
+        return given if isinstance(given, Pool | str) else list(given)
+
+    @field_validator("policy", mode="plain")
+    @classmethod
+    def _read_policy(cls, given: Any) -> FailoverPolicy | None:
+        return None if given is None else FailoverPolicy.model_validate(given)
+
+    @field_validator("strategy", mode="plain")
+    @classmethod
+    def _keep_strategy(cls, given: Any) -> Any:
+        return given  # the router knows the names
+
+    @model_validator(mode="after")
+    def _open_pool(self) -> Self:
+        self._pool()
+        return self
+
+    def _pool(self) -> Pool:
+        """Return the pool; open one if targets or settings are new."""
+        pool, settings = self.targets, self._pool_settings()
+        if not isinstance(pool, Pool) or pool.settings != settings:
+            pool = self.pool_class(self._wrapped(pool), settings)
+            warn_about_children(pool, pool.router.policy)
+            self.targets = pool
+        return pool
+
+    def _pool_settings(self) -> dict[str, Any]:
+        return {"policy": self.policy, "strategy": self.strategy, "name": self.pool_name}
+
+    def _wrapped(self, targets: Sequence[Any]) -> list[Target]:
+        """Return the targets, each with a client that the class can use."""
+        named = as_targets(targets, pool=self.pool_name)
+        return [self._wrap(target, place) for place, target in enumerate(named)]
+
+    def _wrap(self, target: Target, place: int) -> Target:
+        """Return a target whose client the class can use.
+
+        Raises:
+            ConfigurationError: the client is not what the class wraps.
+        """
+        is_class = isinstance(target.client, type)
+        if remedy := "pass an instance" if is_class else self._remedy(target.client):
+            message = (
+                f"{type(self).__name__}: targets[{place}] ({target.name!r}) is "
+                f"{_described(target.client)}; {remedy}"
+            )
+            raise ConfigurationError(message)
+        return replace(target, client=self._adapted(target.client))
+
+    def _remedy(self, client: Any) -> str | None:
+        """Return what to pass instead, if a client is not what the class wraps."""
+        raise NotImplementedError
+
+    def _adapted(self, client: Any) -> Any:
+        """Return the client in the shape that the class uses."""
+        return client
+
+
+def _described(client: object) -> str:
+    return f"the class {client.__name__}" if isinstance(client, type) else type(client).__name__

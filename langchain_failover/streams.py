@@ -1,0 +1,116 @@
+"""Chunks of a chat model's stream: which have content, how it ends, who sent it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessageChunk
+from langchain_core.outputs import ChatGenerationChunk
+
+from failover_core.engine.call import Call
+from failover_core.errors import BrokenStreamError
+
+REPORT = "failover"
+"""Key of ``response_metadata`` under which the answer says who served it."""
+
+_LABELS = {"type", "index", "id"}
+_ENDS_WITH_REASON = "BaseChatOpenAI"
+_REASONS = ("finish_reason", "stop_reason", "done_reason", "status")
+
+
+def is_content(chunk: ChatGenerationChunk) -> bool:
+    """Return whether a chunk says something: text, a tool call, reasoning.
+
+    A role alone, an empty text, a finish reason and the usage do not.
+    """
+    message = chunk.message
+    if isinstance(message, AIMessageChunk) and message.tool_call_chunks:
+        return True
+    if any(message.additional_kwargs.values()):
+        return True
+    if isinstance(message.content, str):
+        return bool(message.content)
+    return any(_says_something(block) for block in message.content)
+
+
+def _says_something(block: str | dict[str, Any]) -> bool:
+    if isinstance(block, str):
+        return bool(block)
+    return any(value for name, value in block.items() if name not in _LABELS)
+
+
+@dataclass(slots=True)
+class Finish:
+    """Watches a stream for the reason that its protocol gives at the end.
+
+    Attributes:
+        is_due: whether a stream without a reason was cut off. Some servers (and proxies in
+            front of them) end a cut stream in order, so that only the missing reason tells.
+    """
+
+    is_due: bool
+
+    @classmethod
+    def of(cls, model: BaseChatModel) -> Self:
+        """Return the watch for a stream of a model; only OpenAI's protocol is known to tell."""
+        # By name: langchain-openai may not be installed, and dozens of integrations build on it.
+        return cls(any(base.__name__ == _ENDS_WITH_REASON for base in type(model).__mro__))
+
+    def see(self, chunk: ChatGenerationChunk) -> None:
+        """Note a chunk of the stream."""
+        if self.is_due and _has_reason(chunk):
+            self.is_due = False
+
+    def demand(self) -> None:
+        """Raise BrokenStreamError if the stream has ended before its finish."""
+        if self.is_due:
+            message = "the stream ended without a finish reason"
+            raise BrokenStreamError(message)
+
+
+def _has_reason(chunk: ChatGenerationChunk) -> bool:
+    if getattr(chunk.message, "chunk_position", None) == "last":
+        return True
+    info = chunk.generation_info or {}
+    metadata = chunk.message.response_metadata
+    return any(info.get(name) or metadata.get(name) for name in _REASONS)
+
+
+class Signature:
+    """Puts the report of a call on the last chunk of its stream, and on no other.
+
+    LangChain merges the metadata of chunks by concatenation, so a report on two chunks would
+    merge into nonsense. Where the stream does not mark its last chunk, an empty one is added.
+    """
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._latest: ChatGenerationChunk | None = None
+        self._is_signed = False
+
+    def on(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
+        """Return a chunk to pass on, signed if it is the last."""
+        self._latest = chunk
+        metadata = chunk.message.response_metadata
+        metadata.pop(REPORT, None)  # a nested pool's, which is one attempt of this call
+        if getattr(chunk.message, "chunk_position", None) == "last" and not self._is_signed:
+            metadata[REPORT] = self._call.report
+            self._is_signed = True
+        return chunk
+
+    def end(self) -> Iterator[ChatGenerationChunk]:
+        """Yield the chunk to add at the end, if the stream did not mark its last one."""
+        if self._is_signed:
+            return
+        latest = self._latest.message if self._latest else AIMessageChunk(content="")
+        yield ChatGenerationChunk(
+            message=AIMessageChunk(
+                content="" if isinstance(latest.content, str) else [],
+                id=latest.id,
+                response_metadata={REPORT: self._call.report},
+                chunk_position="last",
+            )
+        )
