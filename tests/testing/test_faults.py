@@ -155,6 +155,9 @@ def test_flapping_fails_for_a_period_and_serves_for_the_next(
         if not seen or seen[-1] != status:
             seen.append(status)
     assert seen == [500, 200, 500]
+    ages = (0.0, 1.9, 2.0, 3.9, 4.0, 5.9, 6.0)
+    turns = [faults.Flap(period=2).serves(age) for age in ages]
+    assert turns == [False, False, True, True, False, False, True]
 
 
 ListFault = Callable[[list[Any]], bool]

@@ -109,9 +109,12 @@ class Flap(Fault):
             raise ConfigurationError(message)
 
     async def play(self, exchange: Exchange) -> None:
-        """Fail in the first, third, fifth ... period since the fault was set."""
-        healthy = int(exchange.fault_age / self.period) % 2
-        await (Fault() if healthy else self.fault).play(exchange)
+        """Fail or serve, as its turn is."""
+        await (Fault() if self.serves(exchange.fault_age) else self.fault).play(exchange)
+
+    def serves(self, age: float) -> bool:
+        """Return whether it serves ``age`` seconds after it was set: it begins by failing."""
+        return int(age / self.period) % 2 == 1
 
 
 @dataclass(frozen=True, slots=True)
