@@ -22,8 +22,8 @@ Verdict: TypeAlias = tuple[ErrorClass, tuple[str, ...]]
 _LONGEST_CHAIN: Final = 16
 _SUCCESS: Final = 2
 _QUOTA_ONLY: Final = {ErrorClass.QUOTA: text.ABOUT_THE_REQUEST[ErrorClass.QUOTA]}
-# Beside these statuses the words may say more. A 429 that counts requests is only ever made
-# longer by them, never permanent by a number or a duration.
+# Beside these statuses the words say more: what is wrong with the request, or that no wait will
+# end a 429.
 _WORDS_BESIDE_STATUS: Final = {
     400: text.ABOUT_THE_REQUEST,
     403: text.ABOUT_THE_REQUEST,

@@ -107,12 +107,10 @@ def _parts(error: BaseException) -> Iterator[Any]:
     body = _body(error)
     inner = [_get(body, "error"), _get(error, "error"), _path(error, "response", "Error")]
     for part in inner:
-        yield from (_path(part, "innererror"), _path(part, "details"))
-        yield part
+        yield from (_get(part, "innererror"), _get(part, "details"), part)
     yield from _details(_path(body, "error", "details"))
     yield from _details(_get(body, "detail"))
-    yield body
-    yield error
+    yield from (body, error)
 
 
 def _details(value: Any) -> Iterator[Any]:
@@ -182,8 +180,7 @@ def _message(error: BaseException, parts: Iterable[Any]) -> str:
 
 
 def _retry_after(error: BaseException, parts: Iterable[Any], wall: float) -> float | None:
-    own = retry_after.from_value(_get(error, "retry_after"), wall=wall)
-    if own is not None:
+    if (own := retry_after.from_value(_get(error, "retry_after"), wall=wall)) is not None:
         return own
     for source in _header_sources(error):
         if (wait := retry_after.from_headers(_lower_headers(source), wall=wall)) is not None:

@@ -73,7 +73,8 @@ ABOUT_THE_REQUEST: Final[Phrases] = {
     ErrorClass.AUTH: _phrases(
         r"\b(?:invalid|incorrect|missing|expired|wrong|revoked)\b.{0,30}\bapi[ _-]?key\b",
         r"\bapi[ _-]?key\b.{0,20}\b(?:not valid|invalid|incorrect|expired|revoked|missing)\b",
-        r"\b(?:invalid|expired) (?:api |access |bearer )?(?:token|credentials)\b",
+        # A bare "invalid token" is as often about a word of the prompt.
+        r"\b(?:invalid|expired) (?:(?:api|access|auth|bearer) token|credentials)\b",
         r"\bunauthori[sz]ed\b|\bunauthenticated\b|\bauthentication (?:failed|required|error)\b",
         r"\blocation is not supported\b",
     ),
@@ -81,8 +82,10 @@ ABOUT_THE_REQUEST: Final[Phrases] = {
         r"\binvalid model\b(?! (?:output|response|parameter))",
         r"\bnot a valid model\b",
         r"\bmodel identifier is invalid\b",
-        r"\bmodel not (?:exist|found)\b",
-        r"\bmodel\b.{0,100}\b(?:does not exist|not found|has been decommissioned)\b",
+        r"\bmodel not exist\b",
+        # The name stands between, if anything: what else is not found is the request's business.
+        r"\bmodel(?: name| id)?[\s:=\"']{1,3}(?:[\w./:@-]{1,100}[\"']?\s{1,3})?(?:is |was )?"
+        r"(?:does not exist|not found|has been decommissioned)\b",
     ),
     ErrorClass.INPUT_TOO_LARGE: _phrases(
         r"\bcontext[ _-](?:length|window|size)\b",

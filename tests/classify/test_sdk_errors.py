@@ -439,6 +439,26 @@ def test_the_error_code_and_the_words_beside_a_status_narrow_it(
     assert classify(error, wall=0).error_class is expected
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Invalid token id 50257 in logit_bias",
+        "Unexpected token in JSON",
+        "The model's tool call: function `get_weather` not found in tools",
+        "Invalid value for model output format",
+        "max_tokens is too large: 5000",
+        "The author of message 401 has no content",
+        "metadata.key is invalid",
+        "model `content-filter-alpha` takes no tools",
+    ],
+)
+def test_a_request_that_is_wrong_does_not_condemn_its_target(
+    server: FaultServer, message: str
+) -> None:
+    server.fault = faults.Status(400, body=openai_body(message, kind="invalid_request_error"))
+    assert classify(error_of(call_openai, server.url), wall=0).error_class is C.INVALID_REQUEST
+
+
 AWS_ERRORS = {
     "ThrottlingException": (400, C.THROTTLED),
     "AccessDeniedException": (403, C.AUTH),
