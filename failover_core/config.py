@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -15,6 +16,11 @@ from failover_core.errors import ConfigurationError
 from failover_core.policy import FailoverPolicy
 
 N = TypeVar("N", int, float)
+
+_SHORTEST = 0.001
+"""Seconds below which a timeout in a variable is taken for a mistake."""
+
+_NUMBERS: dict[type, str] = {int: "a whole number", float: "a number"}
 
 
 def with_url_clients(
@@ -70,7 +76,7 @@ def embedding_arguments(environ: Mapping[str, str] | None = None) -> dict[str, A
     return {
         **_server_arguments(env, provider, variables.base_url, variables),
         "model": env.required("EMBEDDING_MODEL", "the model that every server has"),
-        "dimension": env.number("EMBEDDING_DIMENSION", int),
+        "dimension": env.number("EMBEDDING_DIMENSION", int, lowest=1),
     }
 
 
@@ -92,7 +98,7 @@ def reranker_arguments(environ: Mapping[str, str] | None = None) -> dict[str, An
     return {
         **_server_arguments(env, provider, url_variable or variables.base_url, variables),
         "model": env.required("RERANKER_MODEL", "the model that every server has"),
-        "top_n": env.number("RERANKER_DEFAULT_TOP_K", int),
+        "top_n": env.number("RERANKER_DEFAULT_TOP_K", int, lowest=1),
         "score_threshold": env.number("RERANKER_SCORE_THRESHOLD", float),
     }
 
@@ -125,11 +131,11 @@ def policy_from_env(environ: Mapping[str, str] | None = None) -> FailoverPolicy:
         ConfigurationError: a variable cannot be read; the message names it.
     """
     env = _Environment(environ)
-    retries = env.number("MAX_RETRIES_PER_REQUEST", int)
-    factor = env.number("BACKOFF_FACTOR", float)
-    failures = env.number("MAX_CONSECUTIVE_FAILURES", int)
+    retries = env.number("MAX_RETRIES_PER_REQUEST", int, lowest=0)
+    factor = env.number("BACKOFF_FACTOR", float, lowest=0)
+    failures = env.number("MAX_CONSECUTIVE_FAILURES", int, lowest=1)
     settings: dict[str, Any] = {"retry": {}, "breaker": {}}
-    settings["attempt_timeout"] = env.number("REQUEST_TIMEOUT", float)
+    settings["attempt_timeout"] = env.number("REQUEST_TIMEOUT", float, lowest=_SHORTEST)
     if retries is not None:
         settings["retry"]["attempts"] = retries + 1
     if factor is not None:
@@ -161,7 +167,9 @@ PROVIDERS = {
 def _server_arguments(
     env: _Environment, provider: str, url_variable: str, variables: ProviderVariables
 ) -> dict[str, Any]:
-    timeout = env.number(variables.timeout, float) if variables.timeout else None
+    timeout = None
+    if variables.timeout:
+        timeout = env.number(variables.timeout, float, lowest=_SHORTEST)
     return {
         "urls": env.urls(url_variable),
         "provider": provider,
@@ -187,18 +195,27 @@ class _Environment:
             raise ConfigurationError(message)
         return value
 
-    def number(self, name: str, kind: type[N]) -> N | None:
+    def number(self, name: str, kind: type[N], *, lowest: float = -sys.float_info.max) -> N | None:
         value = self.text(name)
         if value is None:
             return None
         try:
-            return kind(value)
+            number = kind(value)
         except ValueError:
-            message = f"{name} is {value!r}; it must be a number"
+            message = f"{name} is {value!r}; it must be {_NUMBERS[kind]}"
             raise ConfigurationError(message) from None
+        if not lowest <= number <= sys.float_info.max:
+            bound = "finite" if lowest < 0 else f"finite, and {lowest:g} or more"
+            message = f"{name} is {value!r}; it must be {bound}"
+            raise ConfigurationError(message)
+        return number
 
     def urls(self, name: str) -> list[str]:
-        urls = split_urls(self.required(name, "one URL, or several with commas between"))
+        meaning = "one URL, or several with commas between"
+        urls = split_urls(self.required(name, meaning))
+        if not urls:
+            message = f"{name} holds no URL; set it to {meaning}"
+            raise ConfigurationError(message)
         for url in urls:
             if not url.lower().startswith(("http://", "https://")):
                 message = f"{name} has a part that is no http:// or https:// URL; mend it"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
+import os
 import queue
 import threading
 import weakref
@@ -21,6 +23,9 @@ Subscriber = Callable[[FailoverEvent], Any]
 
 _LOG_INTERVAL = 10.0
 """Seconds between two log lines about the same thing at the same target."""
+
+_CLOSING = 5.0
+"""Seconds that closing waits for subscribers."""
 
 _LEVELS = {
     EventKind.EJECTED: logging.WARNING,
@@ -64,7 +69,7 @@ class EventLog:
         self._mailroom.flush()
 
     def close(self) -> None:
-        """Deliver what is left and end the delivering thread."""
+        """Deliver what is left, for five seconds at the most, and end the delivering thread."""
         self._mailroom.close()
 
     def __iter__(self) -> Iterator[FailoverEvent]:
@@ -99,7 +104,13 @@ class _Mailroom:
 
     def __init__(self, size: int) -> None:
         self.subscribers: list[Subscriber] = []
-        self._queue: queue.Queue[FailoverEvent | threading.Event | None] = queue.Queue(size)
+        self._size = size
+        self.renew()
+        _MAILROOMS.add(self)
+
+    def renew(self) -> None:
+        """Start empty, as after a fork: it copies locks that another thread may have held."""
+        self._queue: queue.Queue[FailoverEvent | threading.Event | None] = queue.Queue(self._size)
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         weakref.finalize(self, _stop, self._queue)
@@ -128,11 +139,11 @@ class _Mailroom:
     def close(self) -> None:
         thread, self._thread = self._thread, None
         if thread is not None and thread.is_alive() and thread is not threading.current_thread():
-            self._queue.put(None)
-            thread.join()
+            with contextlib.suppress(queue.Full):
+                self._queue.put(None, timeout=_CLOSING)
+                thread.join(_CLOSING)
 
     def _start(self) -> None:
-        # A thread does not survive a fork; is_alive() is False in the child, so it starts anew.
         if self._thread is not None and self._thread.is_alive():
             return
         with self._starting:
@@ -168,3 +179,15 @@ def _stop(inbox: queue.Queue[FailoverEvent | threading.Event | None]) -> None:
         inbox.put_nowait(None)
     except queue.Full:  # the thread is a daemon: it ends with the process
         return
+
+
+_MAILROOMS: weakref.WeakSet[_Mailroom] = weakref.WeakSet()
+
+
+def _renew_mailrooms() -> None:
+    for mailroom in tuple(_MAILROOMS):
+        mailroom.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_mailrooms)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
 from failover_core.engine.call import Call
@@ -14,7 +16,6 @@ from failover_core.engine.strategies import Strategy, strategy_named
 from failover_core.engine.system import SystemClock, system_dice
 from failover_core.errors import ConfigurationError
 from failover_core.event_log import EventLog
-from failover_core.events import EventKind
 from failover_core.policy import FailoverPolicy
 from failover_core.targets import Target, as_targets
 
@@ -154,25 +155,21 @@ class Router:
 
     def switch(self, name: str) -> None:
         """Make a target the first choice, until another switch or ``reset()``."""
-        pool, state = self._pool, self._state(name)
-        with pool.lock:
-            before = pool.active_locked(pool.clock.now())
-            pool.preferred = state
-        event = pool.event(
-            EventKind.SWITCHED,
-            from_target=before.target.name if before else None,
-            to_target=name,
-            reason="manual",
-        )
-        pool.publish(event)
+        state = self._state(name)
+        with self._steering("manual"):
+            self._pool.preferred = state
 
     def enable(self, name: str) -> None:
         """Let calls go to a disabled target again."""
-        self._set_disabled(name, disabled=False)
+        state = self._state(name)
+        with self._steering("enabled"):
+            state.disabled = False
 
     def disable(self, name: str) -> None:
         """Send no further calls to a target, not even as a last resort."""
-        self._set_disabled(name, disabled=True)
+        state = self._state(name)
+        with self._steering("disabled"):
+            state.disabled = True
 
     def reset(self) -> None:
         """Forget health, counts and a manual switch; calls in flight go on, disabled stays so."""
@@ -189,17 +186,15 @@ class Router:
 
         Only clients of this library are closed; they connect anew when they are used again.
         """
-        for state in self._pool.states:
-            if state.keeps_deadline:
-                state.target.client.close()
+        for client in self._own_clients():
+            client.close()
         self.events.close()
 
     async def aclose(self) -> None:
         """Close as ``close`` does, and the running loop's connections too."""
-        for state in self._pool.states:
-            if state.keeps_deadline:
-                await state.target.client.aclose()
-        self.close()
+        for client in self._own_clients():
+            await client.aclose()
+        await asyncio.to_thread(self.events.close)
 
     def __enter__(self) -> Self:
         return self
@@ -221,12 +216,18 @@ class Router:
         message = f"pool {self.name!r}: there is no target {name!r}; it has {known}"
         raise ConfigurationError(message)
 
-    def _set_disabled(self, name: str, *, disabled: bool) -> None:
-        pool, state = self._pool, self._state(name)
+    def _own_clients(self) -> list[Any]:
+        clients = (target.client for target in self.targets)
+        return [client for client in clients if hasattr(client, "default_attempt_timeout")]
+
+    @contextmanager
+    def _steering(self, reason: str) -> Iterator[None]:
+        """Hold the lock for a change; tell of it if calls now start at another target."""
+        pool = self._pool
         with pool.lock:
             now = pool.clock.now()
             before = pool.active_locked(now)
-            state.disabled = disabled
-            events = pool.switches_locked(before, now, "disabled" if disabled else "enabled")
+            yield
+            events = pool.switches_locked(before, now, reason)
         for event in events:
             pool.publish(event)

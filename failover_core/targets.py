@@ -35,12 +35,13 @@ class Target:
     attempt_timeout: float | None = None
 
     def __post_init__(self) -> None:
-        if self.name is not None and not self.name.strip():
-            message = "Target: name is empty; leave it out or give the target a name"
+        name: Any = self.name
+        if name is not None and not (isinstance(name, str) and name.strip()):
+            message = f"Target: name is {name!r}; give it some text, or leave it out"
             raise ConfigurationError(message)
         for field in ("context_window", "attempt_timeout"):
             value = getattr(self, field)
-            if value is not None and not (math.isfinite(value) and value > 0):
+            if value is not None and not _is_positive(value):
                 message = (
                     f"Target {self.label!r}: {field} is {value!r}; "
                     "it must be a finite number above zero, or None"
@@ -61,6 +62,11 @@ class Target:
     def model(self) -> str | None:
         """The model that the client names, if it names one."""
         return model_of(self.client)
+
+
+def _is_positive(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and value > 0
 
 
 def model_of(client: object) -> str | None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,11 +16,14 @@ from failover_core.engine.attempt import Attempt
 from failover_core.engine.call import Call
 from failover_core.engine.drivers import arun, run
 from failover_core.errors import (
+    AllTargetsFailedError,
     ConfigurationError,
     ErrorClass,
     MalformedResponseError,
     SpaceMismatchError,
 )
+
+_DIMENSION = "dimension"
 
 Vectors = NDArray[np.floating[Any]]
 
@@ -54,7 +56,7 @@ class Embedder:
         self._batch_size = batch_size
         self._space = _Dimension(dimension)
 
-    def embed(self, texts: Sequence[str], kind: Kind) -> Vectors:
+    def embed(self, texts: Iterable[str], kind: Kind) -> Vectors:
         """Return one vector per text, in the order of the texts: shape ``(n, dimension)``.
 
         No texts give no request and a ``(0, 0)`` array. A finished batch is never sent again. A
@@ -74,7 +76,7 @@ class Embedder:
                 work.keep(vectors)
         return work.vectors()
 
-    async def aembed(self, texts: Sequence[str], kind: Kind) -> Vectors:
+    async def aembed(self, texts: Iterable[str], kind: Kind) -> Vectors:
         """Return what ``embed`` returns."""
         work = _Batches(texts, self._batch_size)
         while batch := work.next():
@@ -97,8 +99,7 @@ class _Dimension:
     """The dimension that all vectors of a pool have, once one is known."""
 
     def __init__(self, declared: int | None) -> None:
-        self._known = declared
-        self._lock = threading.Lock()
+        self._known = {} if declared is None else {_DIMENSION: declared}
 
     def checked(self, answer: Any, count: int) -> Vectors:
         """Return an answer as an array; raise if it is not ``count`` vectors of this space."""
@@ -116,11 +117,11 @@ class _Dimension:
         if not np.isfinite(vectors).all():
             message = "a vector has a component that is not finite"
             raise MalformedResponseError(message)
-        with self._lock:
-            self._known = self._known or dimension
-        if dimension != self._known:
+        # setdefault is atomic: of two first answers at once, one decides for both.
+        known = self._known.setdefault(_DIMENSION, dimension)
+        if dimension != known:
             message = (
-                f"vectors of dimension {dimension} in a pool of dimension {self._known}: "
+                f"vectors of dimension {dimension} in a pool of dimension {known}: "
                 "this target serves another model"
             )
             raise SpaceMismatchError(message)
@@ -130,11 +131,11 @@ class _Dimension:
 class _Batches:
     """The batches still to do and the vectors already there. Sends nothing itself."""
 
-    def __init__(self, texts: Sequence[str], size: int) -> None:
-        _check_texts(texts)
-        self._texts = texts
-        starts = range(0, len(texts), size)
-        self._left = deque((start, min(start + size, len(texts))) for start in starts)
+    def __init__(self, texts: Iterable[str], size: int) -> None:
+        self._texts = _checked_texts(texts)
+        count = len(self._texts)
+        starts = range(0, count, size)
+        self._left = deque((start, min(start + size, count)) for start in starts)
         self._done: list[Vectors] = []
 
     def next(self) -> Sequence[str] | None:
@@ -152,8 +153,7 @@ class _Batches:
     def halve(self, error: Exception) -> None:
         """Put two halves in the place of the batch, or raise the error if that cannot help."""
         start, end = self._left.popleft()
-        is_too_large = classify(error, wall=0.0).error_class is ErrorClass.INPUT_TOO_LARGE
-        if not is_too_large or end - start == 1:
+        if end - start == 1 or not _is_too_large(error):
             raise error
         middle = (start + end) // 2
         self._left.extendleft([(middle, end), (start, middle)])
@@ -163,11 +163,22 @@ class _Batches:
         return np.concatenate(self._done) if self._done else np.empty((0, 0), np.float32)
 
 
-def _check_texts(texts: Sequence[str]) -> None:
-    if isinstance(texts, str):
-        message = "texts is one string; give a list of strings"
+def _is_too_large(error: Exception) -> bool:
+    """Tell whether a target found the batch too large, others having failed otherwise or not."""
+    errors = error.exceptions if isinstance(error, AllTargetsFailedError) else (error,)
+    classes = (classify(each, wall=0.0).error_class for each in errors)
+    return ErrorClass.INPUT_TOO_LARGE in classes
+
+
+def _checked_texts(texts: Any) -> list[str]:
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
+        what = "one string" if isinstance(texts, str) else type(texts).__name__
+        message = f"texts is {what}; give a list of strings"
         raise ConfigurationError(message)
-    for index, text in enumerate(texts):
+    # A copy, so that a caller who changes the list meanwhile does not shift the vectors.
+    copied = list(texts)
+    for index, text in enumerate(copied):
         if not isinstance(text, str):
             message = f"texts[{index}] is {type(text).__name__}; every text must be a string"
             raise ConfigurationError(message)
+    return copied

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +72,8 @@ class GiveUp:
     """Raise this error to the caller."""
 
     error: BaseException
+    is_lost: bool = True
+    """Whether a request that some target should have served was not; else it is to blame."""
 
 
 Step = Attempt | Wait | GiveUp
@@ -103,6 +106,7 @@ class Failure:
         """Name target, attempt and class on the error, for whoever reads its traceback."""
         name, number = self.attempt.target.name, self.attempt.number
         note = f"target {name!r}, attempt {number}: {self.error_class}"
-        # A client may raise one error object again and again: its notes must not grow.
-        if note not in getattr(self.error, "__notes__", ()):
-            self.error.add_note(note)
+        with contextlib.suppress(Exception):  # a frozen error takes no notes
+            # A client may raise one error object again and again: its notes must not grow.
+            if note not in getattr(self.error, "__notes__", ()):
+                self.error.add_note(note)

@@ -75,8 +75,11 @@ class Breaker:
         if self.state is State.CLOSED:
             return self.generation
         if self.ready_at <= now:
-            self.state = State.HALF_OPEN
-            self.generation += 1
+            if self.state is State.OPEN:
+                self.state = State.HALF_OPEN
+                self.generation += 1
+            # After an expired lease the late probe's answer is as good as the new one's. If it
+            # were void, a target whose streams outlast the lease would never come back.
             self.ready_at = now + lease
             return self.generation
         return self.generation if self.state is State.OPEN else _NO_GENERATION

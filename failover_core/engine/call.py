@@ -17,7 +17,7 @@ from failover_core.engine.pool import Pool
 from failover_core.engine.ports import Clock
 from failover_core.engine.route import Route
 from failover_core.engine.rules import Mark, Move, rule_for
-from failover_core.errors import ErrorClass
+from failover_core.errors import AttemptTimeoutError, ErrorClass
 from failover_core.events import EventKind, FailoverEvent
 
 
@@ -79,28 +79,39 @@ class Call:
         return any(limit is not None for limit in limits)
 
     def silence(self, attempt: Attempt) -> float | None:
-        """Return the seconds that the next chunk of an attempt's stream may take."""
+        """Return the seconds that the next chunk of an attempt's stream may take.
+
+        Raises:
+            AttemptTimeoutError: none are left.
+        """
         now = self._pool.clock.now()
-        limits = [self.deadline - now]
+        left = self.deadline - now
         if attempt.committed:
-            limits.append(self._pool.policy.idle_timeout or UNLIMITED)
+            idle = self._pool.policy.idle_timeout or UNLIMITED
+            # What cuts a running stream off at the call's deadline is ours: the target may
+            # only be thorough, or the caller slow to take its chunks.
+            attempt.is_fair = idle <= left
+            left = min(left, idle)
         elif attempt.timeout is not None:
-            limits.append(attempt.started_at + attempt.timeout - now)
-        left = min(limits)
-        return None if left == UNLIMITED else max(0.0, left)
+            left = min(left, attempt.started_at + attempt.timeout - now)
+        if left <= 0:
+            message = "the time of the stream is over"
+            raise AttemptTimeoutError(message)
+        return None if left == UNLIMITED else left
 
     def next(self) -> Step:
         """Return what to do next."""
         if self._verdict is not None:
-            return GiveUp(self._verdict)
+            return GiveUp(self._verdict, is_lost=False)
         pool = self._pool
         with pool.lock:
             step = self._route.decide(pool.clock.now())
             if isinstance(step, GiveUp):
-                pool.failed += 1
+                self._verdict = step.error
+                pool.failed += step.is_lost
         if isinstance(step, GiveUp):
-            self._verdict = step.error
-            pool.publish(self._end())
+            if step.is_lost:
+                pool.publish(self._end())
         elif isinstance(step, Attempt) and (step.number > 1 or step.is_probe):
             for event in self._departure(step):
                 pool.publish(event)
@@ -148,7 +159,10 @@ class Call:
             pool.publish(event)
 
     def _has_failed_over(self, winner: Attempt) -> bool:
-        return winner.state is not self._route.order[0]
+        order = self._route.order
+        if winner.state is order[0]:
+            return False
+        return winner.state is not next((state for state in order if not state.disabled), None)
 
     def _arrival(self, failure: Failure, now: float) -> Iterator[FailoverEvent]:
         """Yield the event of a failed attempt."""

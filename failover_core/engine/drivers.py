@@ -19,15 +19,18 @@ from collections.abc import (
     Iterable,
     Iterator,
 )
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
-from failover_core.engine.attempt import Attempt, GiveUp, Wait
+from failover_core.engine.attempt import Attempt, Wait
 from failover_core.engine.call import Call
 from failover_core.engine.deadline import current_deadline
-from failover_core.engine.workers import call_within, close_quietly, iterate_within
+from failover_core.engine.workers import close_quietly
 from failover_core.errors import AttemptTimeoutError
 
 T = TypeVar("T")
+
+_CLOSING = 1.0
+"""Seconds that closing an async stream may take."""
 
 
 def run(call: Call, send: Callable[[Attempt], T]) -> T:
@@ -45,7 +48,7 @@ def run(call: Call, send: Callable[[Attempt], T]) -> T:
         elif isinstance(step, Wait):
             call.clock.sleep(step.seconds)
         else:
-            _raise(step)
+            raise step.error
 
 
 async def arun(call: Call, send: Callable[[Attempt], Awaitable[T]]) -> T:
@@ -63,7 +66,7 @@ async def arun(call: Call, send: Callable[[Attempt], Awaitable[T]]) -> T:
         elif isinstance(step, Wait):
             await call.clock.asleep(step.seconds)
         else:
-            _raise(step)
+            raise step.error
 
 
 def stream(
@@ -75,8 +78,9 @@ def stream(
         step = call.next()
         if isinstance(step, Attempt):
             gate = _Gate(call, step, is_content)
+            chunks = _chunks(call, step, send)
             try:
-                for chunk in _chunks(call, step, send):
+                for chunk in chunks:
                     yield from gate.let_through(chunk)
             except BaseException as error:  # noqa: BLE001 - the engine decides what follows
                 call.failed(step, error)
@@ -84,10 +88,12 @@ def stream(
                 call.succeeded(step)
                 yield from gate.held
                 return
+            finally:
+                close_quietly(chunks)
         elif isinstance(step, Wait):
             call.clock.sleep(step.seconds)
         else:
-            _raise(step)
+            raise step.error
 
 
 async def astream(
@@ -118,7 +124,7 @@ async def astream(
         elif isinstance(step, Wait):
             await call.clock.asleep(step.seconds)
         else:
-            _raise(step)
+            raise step.error
 
 
 class _Gate:
@@ -148,7 +154,7 @@ def _send(attempt: Attempt, send: Callable[[Attempt], T]) -> T:
     if attempt.timeout is None:
         return send(attempt)
     if not attempt.state.keeps_deadline:
-        return call_within(lambda: send(attempt), attempt.timeout)
+        return attempt.state.workers.call_within(lambda: send(attempt), attempt.timeout)
     token = current_deadline.set(attempt.started_at + attempt.timeout)
     try:
         return send(attempt)
@@ -170,7 +176,8 @@ async def _asend(attempt: Attempt, send: Callable[[Attempt], Awaitable[T]]) -> T
 
 def _chunks(call: Call, attempt: Attempt, send: Callable[[Attempt], Iterable[T]]) -> Iterator[T]:
     if call.is_timed(attempt):
-        yield from iterate_within(lambda: send(attempt), lambda: call.silence(attempt))
+        workers = attempt.state.workers
+        yield from workers.iterate_within(lambda: send(attempt), lambda: call.silence(attempt))
         return
     source = send(attempt)
     try:
@@ -196,7 +203,7 @@ async def _achunks(
                 return
             yield chunk
     finally:
-        await _aclose_quietly(iterator)
+        await _aclose_quietly(iterator, source)
 
 
 async def _within(awaitable: Awaitable[T], seconds: float | None) -> T:
@@ -213,15 +220,12 @@ async def _within(awaitable: Awaitable[T], seconds: float | None) -> T:
         raise AttemptTimeoutError(message) from None
 
 
-async def _aclose_quietly(source: object) -> None:
-    aclose = getattr(source, "aclose", None)
-    if aclose is not None:
-        with contextlib.suppress(Exception):  # a stream that broke may refuse to be closed
-            await aclose()
-
-
-def _raise(step: GiveUp) -> NoReturn:
-    try:
-        raise step.error
-    finally:
-        del step  # a frame that holds the error it raised is a cycle
+async def _aclose_quietly(*sources: object) -> None:
+    for source in sources:
+        close = getattr(source, "aclose", None) or getattr(source, "close", None)
+        if callable(close):
+            # A stream that broke may refuse to be closed, or take its time over it.
+            with contextlib.suppress(Exception):
+                closing = close()
+                if inspect.isawaitable(closing):
+                    await _within(closing, _CLOSING)

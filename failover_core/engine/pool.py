@@ -17,6 +17,7 @@ from failover_core.engine.ports import Clock, Dice
 from failover_core.engine.rules import Mark
 from failover_core.engine.stats import TargetStats
 from failover_core.engine.strategies import Strategy
+from failover_core.engine.workers import Workers
 from failover_core.events import EventKind, FailoverEvent
 from failover_core.policy import FailoverPolicy
 from failover_core.targets import Target
@@ -43,6 +44,7 @@ class TargetState:
         "throttled_until",
         "throttles_in_a_row",
         "timeout_cap",
+        "workers",
     )
 
     def __init__(self, slot: int, target: Target, policy: FailoverPolicy, breaker: Breaker) -> None:
@@ -58,6 +60,7 @@ class TargetState:
         self.timeout_cap: float = next((cap for cap in caps if cap is not None), UNLIMITED)
         self.keeps_deadline: bool = getattr(client, "enforces_deadline", False) is True
         self.stats = TargetStats()
+        self.workers = Workers()
         self.disabled = False
         self.throttled_until = 0.0
         self.throttles_in_a_row = 0
@@ -84,6 +87,9 @@ class TargetState:
 
 class Pool:
     """Targets and their state. Methods that end in ``_locked`` want ``lock`` held.
+
+    The lock is reentrant because an abandoned stream gives its permit back when it is collected,
+    and the collector may run in a thread that holds the lock.
 
     Args:
         targets: with a name each.
@@ -113,7 +119,7 @@ class Pool:
         self.clock = clock
         self.dice = dice
         self.publish = publish
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.states = tuple(
             TargetState(slot, target, policy, Breaker(policy.breaker, dice, now))
             for slot, target in enumerate(targets)
@@ -130,6 +136,8 @@ class Pool:
     def order_locked(self) -> Sequence[TargetState]:
         """Return the targets in the order of the strategy, a preferred one first."""
         order = self.strategy(self.states)
+        if len(order) < len(self.states):  # what a strategy leaves out is still a last choice
+            order = [*order, *(state for state in self.states if state not in order)]
         if self.preferred is None:
             return order
         return [self.preferred, *(state for state in order if state is not self.preferred)]
@@ -164,13 +172,15 @@ class Pool:
             state.breaker.release(generation, now)
             return ()
         state.stats.failed(now, found, is_throttle=mark is Mark.THROTTLE)
-        before = self.active_locked(now)
         if mark is Mark.THROTTLE:
             state.throttles_in_a_row += 1
-            cooldown = throttle_time(found.retry_after, state.throttles_in_a_row, self.dice)
+            longest = self.policy.breaker.max_cooldown
+            asked = None if found.retry_after is None else min(found.retry_after, longest)
+            cooldown = throttle_time(asked, state.throttles_in_a_row, self.dice)
             state.throttled_until = max(state.throttled_until, now + cooldown)
             state.breaker.release(generation, now)
             return ()
+        before = self.active_locked(now)
         eject = state.breaker.eject if mark is Mark.EJECT else state.breaker.failure
         if not eject(generation, now):
             return ()
@@ -205,9 +215,10 @@ class Pool:
 
     def renew_after_fork(self) -> None:
         """Replace a lock that another thread may have held, and forget that thread's calls."""
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         for state in self.states:
             state.in_flight = 0
+            state.workers = Workers()
 
 
 _POOLS: weakref.WeakSet[Pool] = weakref.WeakSet()

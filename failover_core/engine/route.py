@@ -71,7 +71,7 @@ class Route:
         """Return the next step of the call."""
         if now >= self._deadline:
             return self._give_up("its total_timeout is over")
-        if self.failures and (step := self._resend(self._same_again(), now)):
+        if self.failures and (step := self._resend(self._same_again(now), now)):
             return step
         later: list[TargetState] = []
         for state in self.order:
@@ -91,14 +91,13 @@ class Route:
         wait = None if ejected else self._cooling_wait(state, now)
         return wait or self._start(state, now)
 
-    def _same_again(self) -> Failure | None:
+    def _same_again(self, now: float) -> Failure | None:
         """With ``prefer="retry"``, the latest failure, if its target may do better at once."""
         failure = self.failures[-1]
-        if self._pool.policy.retry.prefer != "retry" or failure.attempt.is_probe:
+        if self._pool.policy.retry.prefer != "retry" or failure.error_class is ErrorClass.TIMEOUT:
             return None
-        if failure.error_class in (ErrorClass.TIMEOUT, ErrorClass.THROTTLED):
-            return None
-        return failure if self._may_resend(failure) else None
+        is_ready = failure.attempt.state.ready_at <= now
+        return failure if is_ready and self._may_resend(failure) else None
 
     def _once_more(self) -> Failure | None:
         """The latest failure of the target with the fewest sends that may do better now."""
@@ -174,4 +173,6 @@ class Route:
         return 1 + sum(counted) + (not all(counted))
 
     def _give_up(self, reason: str | None = None) -> GiveUp:
+        if self.failures and reason is None and self.failures[-1].rule.move is Move.LARGER:
+            return GiveUp(self.failures[-1].error, is_lost=False)
         return GiveUp(exhausted(self._pool, self.failures, reason))

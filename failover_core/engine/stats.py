@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from failover_core.classify import Classification
-    from failover_core.errors import ErrorClass
 
 _LATENCIES = 128
 """Newest latencies that the percentiles are taken from."""
@@ -27,10 +26,10 @@ class TargetStats:
     failures: int = 0
     throttled: int = 0
     successes_in_a_row: int = 0
+    failures_in_a_row: int = 0
     last_success: float | None = None
     last_failure: float | None = None
     last_error: str | None = None
-    last_error_class: ErrorClass | None = None
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENCIES))
     _minute: int = 0
     _this_minute: int = 0
@@ -49,6 +48,7 @@ class TargetStats:
         """Count an answer."""
         self.successes += 1
         self.successes_in_a_row += 1
+        self.failures_in_a_row = 0
         self.last_success = now
         self.latencies.append(latency)
 
@@ -58,10 +58,10 @@ class TargetStats:
             self.throttled += 1
         else:
             self.failures += 1
+            self.failures_in_a_row += 1
         self.successes_in_a_row = 0
         self.last_failure = now
         self.last_error = found.summary
-        self.last_error_class = found.error_class
 
     def requests_per_minute(self, now: float) -> float:
         """Return the attempts of the last 60 s, those of the past minute taken as even."""

@@ -45,6 +45,7 @@ class TargetStatus:
         failures: attempts that count against it.
         throttled: attempts that it throttled.
         in_flight: attempts without an answer yet.
+        abandoned: synchronous attempts that outlived their time and still run in a thread.
         requests_per_minute: attempts in the last 60 s.
         cooldown_remaining: until it is a first choice again; 0 if it is one.
     """
@@ -65,6 +66,7 @@ class TargetStatus:
     failures: int
     throttled: int
     in_flight: int
+    abandoned: int
     requests_per_minute: float
     cooldown_remaining: float
 
@@ -127,7 +129,7 @@ def _target_status(state: TargetState, now: float, wall: float) -> TargetStatus:
         model=state.target.model,
         state=breaker.state,
         health=_health(state),
-        consecutive_failures=breaker.failures_in_a_row,
+        consecutive_failures=stats.failures_in_a_row,
         consecutive_successes=stats.successes_in_a_row,
         last_check=max((at for at in (success, failure) if at is not None), default=None),
         last_success=success,
@@ -139,6 +141,7 @@ def _target_status(state: TargetState, now: float, wall: float) -> TargetStatus:
         failures=stats.failures,
         throttled=stats.throttled,
         in_flight=state.in_flight,
+        abandoned=state.workers.abandoned,
         requests_per_minute=stats.requests_per_minute(now),
         cooldown_remaining=max(0.0, state.ready_at - now),
     )
@@ -153,7 +156,7 @@ def _health(state: TargetState) -> Health:
         return Health.CHECKING
     if not state.stats.requests:
         return Health.UNKNOWN
-    troubled = state.breaker.failures_in_a_row or state.throttles_in_a_row
+    troubled = state.stats.failures_in_a_row or state.throttles_in_a_row
     return Health.DEGRADED if troubled else Health.HEALTHY
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from failover_core.engine.rules import Move
 from failover_core.errors import AllTargetsFailedError, UnavailableError
 
 if TYPE_CHECKING:
@@ -21,8 +20,6 @@ def exhausted(pool: Pool, failures: Sequence[Failure], reason: str | None) -> Ba
         failures: of all its attempts, in order.
         reason: why it ended before every target was tried, if so.
     """
-    if failures and reason is None and failures[-1].rule.move is Move.LARGER:
-        return failures[-1].error
     errors = [failure.error for failure in failures if isinstance(failure.error, Exception)]
     if errors and pool.policy.on_exhausted != "group":
         return errors[0 if pool.policy.on_exhausted == "first" else -1]

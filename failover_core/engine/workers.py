@@ -1,16 +1,16 @@
 """Time limits for synchronous work that cannot be interrupted.
 
 Such work runs in a daemon thread (with the caller's context variables) and is abandoned when
-its time is over. Abandoned threads are counted, and no more are risked above a cap. They are
-daemons, so a hung server never keeps the interpreter from ending; that is why this is not a
-``ThreadPoolExecutor``, which joins its threads at exit.
+its time is over. Each target's abandoned threads are counted, and no more are risked at it above
+a cap, so that one hung target uses up nothing that another needs. They are daemons, so a hung
+server never keeps the interpreter from ending; that is why this is not a ``ThreadPoolExecutor``,
+which joins its threads at exit.
 """
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
-import os
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -21,21 +21,74 @@ from failover_core.errors import AttemptTimeoutError
 T = TypeVar("T")
 
 MAX_ABANDONED = 64
-"""Threads of abandoned calls that may still run in this process before no more are started."""
+"""Abandoned calls of a target that may still run before no more are started there."""
 
 _END = object()
+
+
+class Workers:
+    """The threads of one target's calls.
+
+    Attributes:
+        abandoned: calls that outlived their time and still run.
+    """
+
+    def __init__(self) -> None:
+        self.abandoned = 0
+        self._lock = threading.Lock()
+
+    def call_within(self, work: Callable[[], T], seconds: float) -> T:
+        """Return what ``work()`` returns.
+
+        Raises:
+            AttemptTimeoutError: it took longer than ``seconds``, or too many are abandoned already.
+        """
+        worker = self._start()
+        try:
+            return worker.do(work, seconds)
+        finally:
+            worker.stop()
+
+    def iterate_within(
+        self, open_source: Callable[[], Iterable[T]], silence: Callable[[], float | None]
+    ) -> Iterator[T]:
+        """Yield from ``open_source()``, each item within the seconds that ``silence()`` then gives.
+
+        Raises:
+            AttemptTimeoutError: an item took longer, or too many are abandoned already.
+        """
+        worker = self._start()
+        opened: list[Any] = []
+
+        def take() -> T | object:
+            if not opened:
+                source = open_source()
+                opened.extend((iter(source), source))
+            return next(opened[0], _END)
+
+        try:
+            while (item := worker.do(take, silence())) is not _END:
+                yield item  # type: ignore[misc]
+        finally:
+            worker.stop(lambda: close_quietly(*opened))
+
+    def count(self, change: int) -> None:
+        """Count an abandoned call, or take one back."""
+        with self._lock:
+            self.abandoned += change
+
+    def _start(self) -> _Worker:
+        if self.abandoned >= MAX_ABANDONED:
+            message = f"{self.abandoned} abandoned calls still run; no further one is started"
+            raise AttemptTimeoutError(message)
+        return _Worker(self)
 
 
 class _Worker:
     """A thread that does one piece of work after the other, until it is told to stop."""
 
-    _lock = threading.Lock()
-    abandoned = 0
-
-    def __init__(self) -> None:
-        if self.abandoned >= MAX_ABANDONED:
-            message = f"{self.abandoned} abandoned calls still run; no further one is started"
-            raise AttemptTimeoutError(message)
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
         self._work: queue.SimpleQueue[Callable[[], Any] | None] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
         self._is_abandoned = False
@@ -55,7 +108,8 @@ class _Worker:
         try:
             result, error = self._results.get(timeout=seconds)
         except queue.Empty:
-            self._abandon()
+            self._is_abandoned = True
+            self._workers.count(+1)
             message = f"no answer within {seconds:.3g} s"
             raise AttemptTimeoutError(message) from None
         if error is not None:
@@ -74,49 +128,8 @@ class _Worker:
                 self._results.put((work(), None))
             except BaseException as error:  # noqa: BLE001 - it is raised in the caller's thread
                 self._results.put((None, error))
-        with self._lock:
-            type(self).abandoned -= self._is_abandoned
-
-    def _abandon(self) -> None:
-        with self._lock:
-            self._is_abandoned = True
-            type(self).abandoned += 1
-
-
-def call_within(work: Callable[[], T], seconds: float) -> T:
-    """Return what ``work()`` returns.
-
-    Raises:
-        AttemptTimeoutError: it took longer than ``seconds``, or too many are abandoned already.
-    """
-    worker = _Worker()
-    try:
-        return worker.do(work, seconds)
-    finally:
-        worker.stop()
-
-
-def iterate_within(
-    open_source: Callable[[], Iterable[T]], silence: Callable[[], float | None]
-) -> Iterator[T]:
-    """Yield from ``open_source()``, each item within the seconds that ``silence()`` then gives.
-
-    Raises:
-        AttemptTimeoutError: an item took longer.
-    """
-    worker = _Worker()
-    source: list[Iterator[T]] = []
-
-    def take() -> T | object:
-        if not source:
-            source.append(iter(open_source()))
-        return next(source[0], _END)
-
-    try:
-        while (item := worker.do(take, silence())) is not _END:
-            yield item  # type: ignore[misc]
-    finally:
-        worker.stop(lambda: close_quietly(*source))
+        if self._is_abandoned:
+            self._workers.count(-1)
 
 
 def close_quietly(*sources: object) -> None:
@@ -126,17 +139,3 @@ def close_quietly(*sources: object) -> None:
         if callable(close):
             with contextlib.suppress(Exception):
                 close()
-
-
-def abandoned_calls() -> int:
-    """Return how many abandoned calls still run in this process."""
-    return _Worker.abandoned
-
-
-def _forget_after_fork() -> None:
-    _Worker.abandoned = 0
-    _Worker._lock = threading.Lock()  # noqa: SLF001 - a fork may have copied it locked
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)
