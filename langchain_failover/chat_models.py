@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, closing
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
@@ -16,12 +16,14 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from pydantic import ConfigDict, model_validator
 
+from failover_core.clients.registry import Keys
 from failover_core.config import chat_arguments
 from failover_core.engine.drivers import arun, astream, run, stream
+from failover_core.engine.strategies import Strategy
+from failover_core.policy import FailoverPolicy
 from langchain_failover.bound import BoundSchema, BoundTools
 from langchain_failover.children import Child, is_chat_model, model_behind
 from langchain_failover.identity import common_profile, identity_of
-from langchain_failover.openai_chat import chat_models_from_urls
 from langchain_failover.pool import Pooled
 from langchain_failover.streams import REPORT, Signature, is_content
 from langchain_failover.structured import Method, parsed
@@ -68,9 +70,9 @@ class FailoverChatModel(BaseChatModel, Pooled):
         urls: str | Sequence[str],
         *,
         model: str,
-        api_key: Any = None,
-        policy: Any = None,
-        strategy: Any = "priority",
+        api_key: Keys = None,
+        policy: FailoverPolicy | dict[str, Any] | None = None,
+        strategy: str | Strategy = "priority",
         **client_options: Any,
     ) -> Self:
         """Build it over servers that speak OpenAI's protocol; needs the ``openai`` extra.
@@ -89,6 +91,8 @@ class FailoverChatModel(BaseChatModel, Pooled):
             ImportError: langchain-openai is not installed.
             ConfigurationError: a URL, a key or a setting cannot be used.
         """
+        from langchain_failover.url_chat import chat_models_from_urls  # noqa: PLC0415 - an extra
+
         models = chat_models_from_urls(urls, model=model, api_key=api_key, **client_options)
         return cls(targets=models, policy=policy, strategy=strategy)
 

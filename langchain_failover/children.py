@@ -59,7 +59,7 @@ def model_behind(client: Any) -> tuple[BaseChatModel, dict[str, Any]]:
         elif isinstance(client, DynamicRunnable):
             client, config = client.prepare(config)
         else:
-            client = client._model(config)  # noqa: SLF001 - as its own invoke does
+            client = client._model(config)
     return client, arguments
 
 

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Self, cast
 
 from langchain_core.embeddings import Embeddings
-from pydantic import Field, SecretStr
 
 from failover_core.children import check_one_model
 from failover_core.clients import clients_from_urls
 from failover_core.clients.registry import Keys
-from failover_core.config import embedding_arguments, with_url_clients
+from failover_core.config import embedding_arguments
 from failover_core.embedding import Embedder, EmbeddingClient, Kind
 from failover_core.engine.strategies import Strategy
 from failover_core.policy import FailoverPolicy
 from failover_core.targets import Target, model_of
-from langchain_failover.pool import Pool, Pooled
+from langchain_failover.pool import Pool, UrlPooled
 
 
 class _EmbeddingPool(Pool):
@@ -34,7 +33,7 @@ class _EmbeddingPool(Pool):
         return pool
 
 
-class FailoverEmbeddings(Pooled, Embeddings):
+class FailoverEmbeddings(UrlPooled, Embeddings):
     """Embeddings over several targets of one model: one answers while any can.
 
     All targets must serve the same model, or their vectors could not share an index. Targets
@@ -62,20 +61,11 @@ class FailoverEmbeddings(Pooled, Embeddings):
     pool_class: ClassVar[type[Pool]] = _EmbeddingPool
     pool_name: ClassVar[str] = "embeddings"
 
-    model: str | None = None
-    """Name of the one model that all targets serve."""
-
     dimension: int | None = None
     """Numbers in a vector; None takes that of the first answer."""
 
     batch_size: int = 256
     """Texts of one request at the most."""
-
-    provider: str = "infinity"
-    """Protocol of the targets that are URLs."""
-
-    api_key: SecretStr | None = Field(default=None, exclude=True)
-    """Key of the targets that are URLs, until their clients have taken it over; then None."""
 
     @classmethod
     def from_urls(
@@ -122,7 +112,7 @@ class FailoverEmbeddings(Pooled, Embeddings):
 
     @classmethod
     def from_env(cls, **overrides: Any) -> Self:
-        """Build it from the environment: ``INFINITY_BASE_URL`` (with commas), ``EMBEDDING_MODEL``…
+        """Build it from the environment, such as ``INFINITY_BASE_URL`` and ``EMBEDDING_MODEL``.
 
         Args:
             **overrides: arguments of ``from_urls`` that go before the environment's.
@@ -167,11 +157,7 @@ class FailoverEmbeddings(Pooled, Embeddings):
         return super()._pool_settings() | own
 
     def _wrapped(self, targets: Sequence[Any]) -> list[Target]:
-        clients = with_url_clients(
-            targets, model=self.model, provider=self.provider, api_key=self.api_key
-        )
-        self.api_key = None
-        wrapped = super()._wrapped(clients)
+        wrapped = super()._wrapped(targets)
         check_one_model(wrapped, pool=self.pool_name, declared=self.model)
         return wrapped
 

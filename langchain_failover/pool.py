@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from failover_core.children import warn_about_children
+from failover_core.config import with_url_clients
 from failover_core.engine.strategies import Strategy
 from failover_core.errors import ConfigurationError
 from failover_core.policy import FailoverPolicy, Settings
@@ -16,7 +17,7 @@ from failover_core.router import Router
 from failover_core.targets import Target, as_targets
 
 
-class Pool(tuple[Target, ...]):
+class Pool(tuple[Target, ...]):  # noqa: SLOT001 - it does carry attributes
     """Targets, and the router over them.
 
     It lives in the field ``targets``, because LangChain copies fields and nothing else: copies
@@ -31,7 +32,7 @@ class Pool(tuple[Target, ...]):
     router: Router
     settings: dict[str, Any]
 
-    def __new__(cls, targets: Iterable[Any], settings: dict[str, Any]) -> Self:
+    def __new__(cls, targets: Iterable[Any], settings: dict[str, Any]) -> Self:  # noqa: D102 - as above
         router = Router(
             targets,
             policy=settings["policy"],
@@ -73,7 +74,7 @@ class Pooled(Settings):
 
     @property
     def router(self) -> Router:
-        """The router: ``status()``, ``events``, ``switch()``, ``disable()``, …"""
+        """The router, to look at (``status()``, ``events``) and to steer (``switch()``, …)."""
         return self._pool().router
 
     @field_validator("targets", mode="plain")
@@ -138,6 +139,27 @@ class Pooled(Settings):
     def _adapted(self, client: Any) -> Any:
         """Return the client in the shape that the class uses."""
         return client
+
+
+class UrlPooled(Pooled):
+    """Base of the classes whose targets may be plain URLs."""
+
+    model: str | None = None
+    """Name of the model; URLs need it."""
+
+    provider: str = "infinity"
+    """Protocol of the targets that are URLs: ``"infinity"`` or ``"openai"``."""
+
+    api_key: SecretStr | None = Field(default=None, exclude=True)
+    """Key of the targets that are URLs (or keys, with commas between), until their clients have
+    taken it over; then None."""
+
+    def _wrapped(self, targets: Sequence[Any]) -> list[Target]:
+        clients = with_url_clients(
+            targets, model=self.model, provider=self.provider, api_key=self.api_key
+        )
+        self.api_key = None
+        return super()._wrapped(clients)
 
 
 def _described(client: object) -> str:

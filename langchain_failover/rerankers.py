@@ -7,20 +7,18 @@ from typing import Any, ClassVar, Self
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
-from pydantic import Field, SecretStr
 
 from failover_core.clients import clients_from_urls
 from failover_core.clients.registry import Keys
-from failover_core.config import reranker_arguments, with_url_clients
+from failover_core.config import reranker_arguments
 from failover_core.engine.strategies import Strategy
 from failover_core.policy import FailoverPolicy
 from failover_core.reranking import RankedDocument, Ranking, RerankClient, Reranker
-from failover_core.targets import Target
 from langchain_failover.compressors import Marked, aligned
-from langchain_failover.pool import Pooled
+from langchain_failover.pool import UrlPooled
 
 
-class FailoverReranker(BaseDocumentCompressor, Pooled):
+class FailoverReranker(BaseDocumentCompressor, UrlPooled):
     """A reranker over several targets: one ranks while any can.
 
     It returns copies of the documents, the best first, with ``metadata["relevance_score"]`` and
@@ -49,20 +47,11 @@ class FailoverReranker(BaseDocumentCompressor, Pooled):
 
     pool_name: ClassVar[str] = "reranker"
 
-    model: str | None = None
-    """Name of the model that the URLs serve."""
-
     top_n: int | None = None
     """Documents to return at the most; None returns all."""
 
     score_threshold: float | None = None
     """Lowest score to return, on the model's own scale; None returns all."""
-
-    provider: str = "infinity"
-    """Protocol of the targets that are URLs."""
-
-    api_key: SecretStr | None = Field(default=None, exclude=True)
-    """Key of the targets that are URLs, until their clients have taken it over; then None."""
 
     @classmethod
     def from_urls(
@@ -109,7 +98,7 @@ class FailoverReranker(BaseDocumentCompressor, Pooled):
 
     @classmethod
     def from_env(cls, **overrides: Any) -> Self:
-        """Build it from the environment: ``INFINITY_BASE_URL`` (with commas), ``RERANKER_MODEL``…
+        """Build it from the environment, such as ``INFINITY_BASE_URL`` and ``RERANKER_MODEL``.
 
         Args:
             **overrides: arguments of ``from_urls`` that go before the environment's.
@@ -152,16 +141,7 @@ class FailoverReranker(BaseDocumentCompressor, Pooled):
         return _copies(documents, await self._reranker().arerank(len(documents), ask))
 
     def _reranker(self) -> Reranker:
-        return Reranker(
-            self.router.begin, top_n=self.top_n, score_threshold=self.score_threshold
-        )
-
-    def _wrapped(self, targets: Sequence[Any]) -> list[Target]:
-        clients = with_url_clients(
-            targets, model=self.model, provider=self.provider, api_key=self.api_key
-        )
-        self.api_key = None
-        return super()._wrapped(clients)
+        return Reranker(self.router.begin, top_n=self.top_n, score_threshold=self.score_threshold)
 
     def _remedy(self, client: Any) -> str | None:
         if isinstance(client, BaseDocumentCompressor | RerankClient):

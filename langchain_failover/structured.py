@@ -20,7 +20,11 @@ Method = Literal["function_calling", "json_schema", "json_mode"]
 
 
 def parsed(
-    bound: Runnable[LanguageModelInput, AIMessage], schema: Any, *, method: Method, include_raw: bool
+    bound: Runnable[LanguageModelInput, AIMessage],
+    schema: Any,
+    *,
+    method: Method,
+    include_raw: bool,
 ) -> Runnable[LanguageModelInput, Any]:
     """Return a bound model followed by the parser of its answers.
 
