@@ -48,11 +48,13 @@ def build_router(
         ConfigurationError: there are no targets, one is of the wrong kind, or a setting is bad.
     """
     prepared = []
-    for index, target in enumerate(as_targets(targets, pool=name)):
+    named = as_targets(targets, pool=name)
+    for index, (given, target) in enumerate(zip(targets, named, strict=True)):
         client = client_of(target.client)
         if client is None:
             _refuse(name, index, target, wanted)
-        prepared.append(replace(target, client=client))
+        as_given = given if isinstance(given, Target) else Target(given)
+        prepared.append(replace(as_given, client=client))
     router = Router(prepared, policy=policy, strategy=strategy, name=name)
     warn_about_children(router.targets, router.policy)
     return router

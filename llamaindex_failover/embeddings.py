@@ -199,8 +199,9 @@ class ChildEmbedding:
 
     def __init__(self, child: BaseEmbedding) -> None:
         self.child = child
-        name = model_of(child)
-        self.model = None if name == _UNKNOWN else name
+        model = model_of(child)
+        self.model = None if model == _UNKNOWN else model
+        self.name = self.model or type(child).__name__
 
     def embed(self, texts: Sequence[str], kind: Kind) -> list[Embedding]:
         """Return one vector per text."""

@@ -29,6 +29,7 @@ class ChildReranker:
     def __init__(self, child: BaseNodePostprocessor) -> None:
         self.child = child
         self.model = model_of(child)
+        self.name = self.model or type(child).__name__
         modules = (sys.modules[cls.__module__] for cls in type(child).__mro__)
         self.emits_events = any(hasattr(module, ReRankStartEvent.__name__) for module in modules)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from pydantic import PrivateAttr
 
 from failover_core import ConfigurationError
 from failover_core.clients import ClientSettings, paired_with_keys
+from failover_core.clients.sdk import sdk_clients
 
 try:
     from llama_index.llms.openai_like import OpenAILike  # type: ignore[import-untyped]
@@ -26,26 +27,58 @@ _NO_KEY = "none"
 to OpenAI in the environment."""
 
 
+_DEFAULTS = {"is_chat_model": True, "max_retries": 0}
+
+_OURS = {"model", "api_base", "api_key", "openai_client", "async_openai_client"}
+_OURS |= {"http_client", "async_http_client", "self", "kwargs"}
+"""Arguments of ``OpenAILike`` that are not options of ours."""
+
+
 class UrlLLM(OpenAILike):  # type: ignore[misc]
     """An ``OpenAILike`` that keeps its key to itself: it is in no repr, dump or pickle."""
+
+    default_attempt_timeout: ClassVar[None] = None
+    """An attempt is bounded by ``timeout`` alone, unless a policy says more. (A client that has
+    this attribute is closed with its router.)"""
 
     _server: ClientSettings = PrivateAttr()
     _options: dict[str, Any] = PrivateAttr()
 
     def __init__(self, server: ClientSettings, **options: Any) -> None:
-        given = {"is_chat_model": True, "max_retries": 0, **options}
-        super().__init__(model=server.model, api_base=server.base_url, api_key=_NO_KEY, **given)
+        client, async_client = sdk_clients()
+        super().__init__(
+            model=server.model,
+            api_base=server.base_url,
+            api_key=_NO_KEY,
+            http_client=client,
+            async_http_client=async_client,
+            **(_DEFAULTS | options),
+        )
         self._server = server
         self._options = options
 
     @property
     def name(self) -> str:
         """Host and port, which name the target."""
-        return self._server.base_url.partition("://")[2]
+        return self._server.base_url.partition("://")[2].partition("/")[0]
 
     def _get_credential_kwargs(self, is_async: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - the signature of OpenAI
         credentials = super()._get_credential_kwargs(is_async)
         return {**credentials, "api_key": self._server.secret or _NO_KEY}
+
+    def close(self) -> None:
+        """Close the connections of synchronous calls; further ones open new ones."""
+        self._http_client.close()
+        self._http_client, self._client = sdk_clients()[0], None
+
+    async def aclose(self) -> None:
+        """Close those, and the running event loop's."""
+        self.close()
+        await self._async_http_client.aclose()
+        self._async_http_client, self._aclient = sdk_clients()[1], None
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return type(self)(self._server, **self._options)
 
     def __reduce__(self) -> tuple[Any, ...]:
         server = self._server.as_given() | self._server.portable_key()
@@ -60,8 +93,9 @@ def llms_from_urls(
     **options: Any,
 ) -> list[UrlLLM]:
     """Return one LLM per URL, in their order; see ``FailoverLLM.from_urls``."""
-    known = {*OpenAILike.model_fields, *inspect.signature(OpenAILike.__init__).parameters}
-    for name in options.keys() - (known - {"model", "api_base", "api_key", "self", "kwargs"}):
+    arguments = inspect.signature(OpenAILike.__init__).parameters
+    known = {*OpenAILike.model_fields, *arguments} - _OURS
+    for name in options.keys() - known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "see the fields of OpenAILike"
         message = f"FailoverLLM.from_urls: unknown option {name!r}; {hint}"

@@ -1,0 +1,188 @@
+"""Tools and objects: called once, read by who answered, with a healthy and with a dead primary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from llama_index.core.agent.workflow import AgentOutput, FunctionAgent, ToolCallResult
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ToolCallBlock
+from llama_index.core.llms import MockLLM
+from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.llms.mock import MockFunctionCallingLLM
+from llama_index.core.llms.structured_llm import StructuredLLM
+from pydantic import BaseModel
+
+from failover_core import AllTargetsFailedError, ConfigurationError, Target
+from failover_core.testing import FaultServer
+from failover_core.testing.faults import Status
+from llamaindex_failover import FailoverLLM
+from tests.llamaindex.tools import PROMPT, Song, Weather
+
+Servers = tuple[FaultServer, FaultServer]
+QUESTION = "What is the weather in Oslo?"
+
+
+async def test_an_agent_calls_the_tool_and_answers_from_it(llm: FailoverLLM) -> None:
+    weather = Weather()
+    agent = FunctionAgent(tools=[weather.tool], llm=llm)
+
+    handler = agent.run(QUESTION)
+    results = [
+        event async for event in handler.stream_events() if isinstance(event, ToolCallResult)
+    ]
+    output = await handler
+
+    assert isinstance(output, AgentOutput)
+    assert weather.executions == 1
+    assert str(results[0].tool_output) in str(output.response.content)
+
+
+async def test_an_agent_without_streaming_does_the_same(llm: FailoverLLM) -> None:
+    weather = Weather()
+
+    output = await FunctionAgent(tools=[weather.tool], llm=llm, streaming=False).run(QUESTION)
+
+    assert weather.executions == 1
+    assert "sunny in" in str(output.response.content)
+
+
+async def test_predict_and_call_executes_the_tool_once(llm: FailoverLLM) -> None:
+    weather = Weather()
+
+    first = llm.predict_and_call([weather.tool], QUESTION)
+    second = await llm.apredict_and_call([weather.tool], QUESTION)
+
+    assert weather.executions == 2
+    assert str(first) == str(second)
+    assert str(first).startswith("sunny in")
+
+
+async def test_the_callers_history_is_never_changed(llm: FailoverLLM, pair: Servers) -> None:
+    weather, history = Weather(), [ChatMessage("Hello"), ChatMessage("Hi", role="assistant")]
+
+    llm.chat_with_tools([weather.tool], QUESTION, history)
+    await llm.achat_with_tools([weather.tool], ChatMessage(QUESTION), history)
+    list(llm.stream_chat_with_tools([weather.tool], QUESTION, chat_history=history))
+
+    assert history == [ChatMessage("Hello"), ChatMessage("Hi", role="assistant")]
+    for request in pair[1].requests:
+        assert [message["content"] for message in request.body["messages"]] == [
+            "Hello",
+            "Hi",
+            QUESTION,
+        ]
+
+
+async def test_every_chunk_of_a_stream_says_whose_tool_calls_it_holds(llm: FailoverLLM) -> None:
+    tools = [Weather().tool]
+
+    chunks = [c async for c in await llm.astream_chat_with_tools(tools, QUESTION)]
+    synchronous = list(llm.stream_chat_with_tools(tools, QUESTION))
+
+    for chunk in (*chunks, *synchronous):
+        assert chunk.additional_kwargs["failover"]["target"]
+        assert "failover" not in chunk.message.additional_kwargs
+        llm.get_tool_calls_from_response(chunk, error_on_no_tool_call=False)
+    for last in (chunks[-1], synchronous[-1]):
+        assert [call.tool_name for call in llm.get_tool_calls_from_response(last)] == ["weather"]
+
+
+class OwnForm(MockFunctionCallingLLM):
+    """An LLM whose tool calls have a form that no other LLM reads."""
+
+    def get_tool_calls_from_response(
+        self, response: ChatResponse, error_on_no_tool_call: bool = True, **_: Any
+    ) -> list[ToolSelection]:
+        names = response.message.additional_kwargs.get("own form", [])
+        return [ToolSelection(tool_id="1", tool_name=name, tool_kwargs={}) for name in names]
+
+
+def calling(*_: Any, **__: Any) -> ChatMessage:
+    return ChatMessage("", role="assistant", additional_kwargs={"own form": ["weather"]})
+
+
+def failing(*_: Any, **__: Any) -> ChatMessage:
+    raise ConnectionError
+
+
+def test_tool_calls_are_read_by_the_llm_that_made_them() -> None:
+    standard = MockFunctionCallingLLM(response_generator=failing)
+    llm = FailoverLLM(targets=[standard, OwnForm(response_generator=calling)])
+
+    response = llm.chat_with_tools([Weather().tool], QUESTION)
+    calls = llm.get_tool_calls_from_response(response)
+
+    assert [call.tool_name for call in calls] == ["weather"]
+
+
+def test_a_response_of_unknown_origin_is_read_by_whoever_can() -> None:
+    llm = FailoverLLM(targets=[MockFunctionCallingLLM(), OwnForm()])
+    block = ToolCallBlock(tool_name="clock", tool_kwargs={})
+
+    own = llm.get_tool_calls_from_response(ChatResponse(message=calling()))
+    standard = llm.get_tool_calls_from_response(
+        ChatResponse(message=ChatMessage(role="assistant", blocks=[block]))
+    )
+
+    assert [call.tool_name for call in (*own, *standard)] == ["weather", "clock"]
+
+
+def test_tools_for_an_llm_that_cannot_call_them_are_refused_with_the_remedy() -> None:
+    llm = FailoverLLM(targets=[MockFunctionCallingLLM(), Target(MockLLM(), name="plain")])
+
+    assert not llm.metadata.is_function_calling_model
+    with pytest.raises(ConfigurationError, match=r"'plain' \(MockLLM\) cannot call tools; leave"):
+        llm.chat_with_tools([Weather().tool], QUESTION)
+
+
+@pytest.mark.parametrize("options", [{}, {"should_use_structured_outputs": True}], ids=str)
+async def test_structured_prediction_through_every_door(
+    urls: list[str], llm_over: Callable[..., FailoverLLM], options: dict[str, Any]
+) -> None:
+    llm = llm_over(urls, is_function_calling_model=True, **options)
+
+    whole = llm.structured_predict(Song, PROMPT, topic="rain")
+    asynchronous = await llm.astructured_predict(Song, PROMPT, topic="rain")
+    *_, last = llm.stream_structured_predict(Song, PROMPT, topic="rain")
+    stream = await llm.astream_structured_predict(Song, PROMPT, topic="rain")
+    chunks = [chunk async for chunk in stream]
+
+    assert whole.title
+    assert asynchronous == whole
+    assert Song.model_validate(last.model_dump()) == whole
+    assert Song.model_validate(chunks[-1].model_dump()) == whole
+
+
+async def test_a_structured_llm_answers_with_objects(llm: FailoverLLM) -> None:
+    structured = llm.as_structured_llm(Song)
+
+    whole = structured.chat([ChatMessage("Invent a song about rain")])
+    asynchronous = await structured.achat([ChatMessage("Invent a song about rain")])
+    *_, last = structured.stream_chat([ChatMessage("Invent a song about rain")])
+
+    assert isinstance(structured, StructuredLLM)
+    assert isinstance(whole.raw, Song)
+    assert whole.raw == asynchronous.raw
+    assert isinstance(last.raw, BaseModel)
+    assert last.raw.model_dump() == whole.raw.model_dump()
+
+
+def test_an_object_that_one_llm_cannot_make_is_asked_of_the_next(
+    servers: Servers, llm_over: Callable[..., FailoverLLM]
+) -> None:
+    talker = MockLLM(max_tokens=5)
+    able = llm_over(servers).router.targets[0]
+    llm = FailoverLLM(targets=[talker, able.client])
+
+    assert llm.structured_predict(Song, PROMPT, topic="rain").title
+
+
+def test_when_nobody_can_make_the_object_the_error_says_so(
+    servers: Servers, llm_over: Callable[..., FailoverLLM]
+) -> None:
+    servers[0].fault = servers[1].fault = Status(500)
+
+    with pytest.raises(AllTargetsFailedError):
+        llm_over(servers).structured_predict(Song, PROMPT, topic="rain")
