@@ -25,7 +25,6 @@ from pydantic import SecretStr
 from failover_core.clients.answers import decode
 from failover_core.clients.complaints import complaint
 from failover_core.clients.settings import ClientOptions, ClientSettings
-from failover_core.clients.transport import Transport
 from failover_core.engine.deadline import current_deadline
 from failover_core.errors import (
     AttemptTimeoutError,
@@ -89,6 +88,9 @@ class HttpClient(ABC):
         self._url = httpx.URL(settings.base_url)
         self._paths: dict[str, httpx.URL] = {}
         self._headers = self._build_headers()
+        # aiohttp takes a tenth of a second to import: not before somebody builds a client.
+        from failover_core.clients.transport import Transport  # noqa: PLC0415
+
         self._transport = Transport(
             self._url,
             connect_timeout=settings.connect_timeout,

@@ -16,33 +16,40 @@ _REFERENCE = re.compile(r"\$\{(\w+)\}")
 _KEY = re.compile(r"[\x21-\x7e]+")
 _LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}"
 _HOST = re.compile(rf"(?=.{{1,253}}\.?$){_LABEL}(\.{_LABEL})*\.?|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*")
-_PORTS = range(1, 65536)
+_HIGHEST_PORT = 65535
 
 
 def _base_url(text: str) -> str:
-    """Return a URL without surrounding spaces and trailing slashes."""
+    """Return a URL without surrounding spaces and trailing slashes.
+
+    No message shows it: what is no URL may be a key in the wrong place.
+    """
     text = text.strip().rstrip("/")
     if re.search(r"[\x00-\x20\x7f\\]", text):
         message = "base_url: holds a space, control character or backslash; remove it"
+        raise ConfigurationError(message)
+    if "@" in text:
+        message = "base_url: holds credentials; pass them as api_key instead"
+        raise ConfigurationError(message)
+    if "?" in text or "#" in text:
+        message = "base_url: has a query or a fragment; leave out what follows ? or #"
         raise ConfigurationError(message)
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL:
         message = "base_url: is no URL; write it as http://host:port"
         raise ConfigurationError(message) from None
-    if "@" in text.partition("://")[2].partition("/")[0]:
-        message = "base_url: holds credentials; pass them as api_key instead"
-        raise ConfigurationError(message)
     if url.scheme not in ("http", "https"):
-        message = f"base_url: must start with http:// or https://, not {url.scheme or text!r}"
+        message = "base_url: must start with http:// or https://"
         raise ConfigurationError(message)
-    if "?" in text or "#" in text:
-        message = "base_url: has a query or a fragment; leave out what follows ? or #"
-        raise ConfigurationError(message)
-    if not _HOST.fullmatch(url.raw_host.decode("ascii")) or url.port not in (None, *_PORTS):
+    if not _HOST.fullmatch(url.raw_host.decode("ascii")) or not _is_port(url.port):
         message = "base_url: has no valid host and port; write it as http://host:port"
         raise ConfigurationError(message)
     return str(url)
+
+
+def _is_port(number: int | None) -> bool:
+    return number is None or 0 < number <= _HIGHEST_PORT
 
 
 def _model(text: str) -> str:

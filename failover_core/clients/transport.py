@@ -1,42 +1,61 @@
-"""One httpx transport, sync and async, for the exchanges of a client.
+"""The httpx transport of the clients: aiohttp's connections, sync and async, under a deadline.
 
-Every exchange
+httpx's own async pool searches all its connections for each request and collapses at 64
+concurrent ones; its sync one knows timeouts of single operations but no deadline. Here every
+exchange
 
 - ends at ``request.extensions["deadline"]`` (an instant of ``time.monotonic``), however slowly
   the server trickles;
+- is bounded by ``request.extensions["max_response_bytes"]``;
 - is sent again, once and on a new connection, if the connection it reused had been closed while
   it rested. So a request must be one that may arrive twice; those of the clients only compute;
 - follows no redirect, keeps no cookie, and reads no proxy from the environment.
-
-Sync exchanges share one pool of connections per process, async ones one per event loop.
 """
 
 from __future__ import annotations
 
-import os
+import asyncio
+import atexit
+import io
 import ssl
+import time
 import weakref
+from concurrent.futures import Future
+from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
 
+import aiohttp
 import httpx
 
-from failover_core.clients.sync_transport import SyncTransport
+from failover_core.clients.io_thread import PATIENCE, submit
+from failover_core.errors import MalformedResponseError
 
-if TYPE_CHECKING:
-    from failover_core.clients.async_transport import AsyncTransport
-
-REST = 4.0
+_REST = 4.0
 """Seconds a connection is kept without use: less than uvicorn's 5 s, the shortest that matters,
 so that we rarely send into a connection that its server is about to close."""
 
+_AT_ONCE = 256 * 1024
+_NEVER = float("inf")
+
+# The first that fits counts: aiohttp's timeouts are connection errors too.
+_ERRORS: tuple[tuple[type[Exception], type[httpx.TransportError], str], ...] = (
+    (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout, "could not connect in time"),
+    (TimeoutError, httpx.ReadTimeout, "no complete answer before the deadline"),
+    (aiohttp.ClientConnectorError, httpx.ConnectError, "could not connect"),
+    (aiohttp.ServerDisconnectedError, httpx.RemoteProtocolError, "the server hung up"),
+    (aiohttp.ClientPayloadError, httpx.RemoteProtocolError, "the answer broke off"),
+    (aiohttp.ClientResponseError, httpx.RemoteProtocolError, "the answer is no HTTP"),
+    (Exception, httpx.ReadError, "the connection broke"),
+)
+
 
 class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
-    """Carries the requests of any thread, event loop or forked process.
+    """Carries the requests of any thread, event loop or forked process to one server.
 
     Args:
         url: the server; it tells whether TLS is needed.
-        connect_timeout: seconds to connect, and seconds to agree on TLS.
+        connect_timeout: seconds to connect and to agree on TLS.
         max_connections: exchanges at a time; further ones wait, within their deadline.
         ca_file: certificates (PEM) to trust instead of those of ``certifi``.
     """
@@ -52,63 +71,142 @@ class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         self._ssl_context = _ssl_context(ca_file) if url.scheme == "https" else None
         self._connect_timeout = connect_timeout
         self._max_connections = max_connections
-        self._async: AsyncTransport | None = None
-        self._inherited: list[SyncTransport] = []
-        self._sync = self._new_sync()
-        _TRANSPORTS.add(self)
+        self._sessions: _Sessions = {}
+        weakref.finalize(self, _close, self._sessions).atexit = False
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request."""
-        return self._sync.handle_request(request)
+        """Send a request and return its response, read to the end."""
+        exchange = submit(self._send(request))
+        try:
+            return exchange.result()
+        finally:
+            exchange.cancel()  # when the caller was interrupted; else it is over
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request."""
-        if self._async is None:
-            # Who never awaits does not pay for the import of aiohttp.
-            from failover_core.clients.async_transport import AsyncTransport  # noqa: PLC0415
-
-            self._async = AsyncTransport(
-                self._ssl_context,
-                connect_timeout=self._connect_timeout,
-                max_connections=self._max_connections,
-                rest=REST,
-            )
-        return await self._async.handle_async_request(request)
+        """Send a request and return its response, read to the end."""
+        return await asyncio.wrap_future(submit(self._send(request)))
 
     def close(self) -> None:
-        """Close the connections of this process; a later request opens new ones."""
-        self._sync.close()
+        """Close the connections; a later request opens new ones."""
+        if closing := _close(self._sessions):
+            closing.result()
 
     async def aclose(self) -> None:
-        """Close the connections of this process and of the running loop."""
-        self.close()
-        if self._async is not None:
-            await self._async.aclose()
+        """Close the connections; a later request opens new ones."""
+        if closing := _close(self._sessions):
+            await asyncio.wrap_future(closing)
 
-    def renew_after_fork(self) -> None:
-        """Leave the connections to the parent, whose they are, and open new ones."""
-        self._inherited.append(self._sync)  # closing it might wait for a lock that nobody holds
-        self._sync = self._new_sync()
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await self._exchange_or_repeat(request)
+        except (aiohttp.ClientError, OSError) as error:
+            kind, words = next(row[1:] for row in _ERRORS if isinstance(error, row[0]))
+        # Raised out here, where it does not carry aiohttp's error along: that one may quote
+        # what the server sent, a key among it.
+        raise kind(words)
 
-    def _new_sync(self) -> SyncTransport:
-        return SyncTransport(
-            self._ssl_context,
-            connect_timeout=self._connect_timeout,
-            max_connections=self._max_connections,
-            rest=REST,
+    async def _exchange_or_repeat(self, request: httpx.Request) -> httpx.Response:
+        trace = SimpleNamespace(is_reused=False)
+        try:
+            return await self._exchange(request, trace)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            # A connection that had rested was closed meanwhile: that is not an answer.
+            if not trace.is_reused:
+                raise
+        return await self._exchange(request, trace)
+
+    async def _exchange(self, request: httpx.Request, trace: SimpleNamespace) -> httpx.Response:
+        left: float = request.extensions["deadline"] - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        body = request.content
+        sending = self._session().request(
+            request.method,
+            str(request.url),
+            # aiohttp sends a file piece by piece; so many bytes at once would hold up the others.
+            data=io.BytesIO(body) if len(body) > _AT_ONCE else body,
+            headers=request.headers,
+            timeout=aiohttp.ClientTimeout(
+                total=left,
+                sock_connect=self._connect_timeout,
+                ceil_threshold=_NEVER,  # or aiohttp rounds timeouts above 5 s up to whole seconds
+            ),
+            allow_redirects=False,
+            trace_request_ctx=trace,
+        )
+        async with sending as response:
+            content = await _bounded(response, request.extensions["max_response_bytes"])
+        return httpx.Response(
+            response.status,
+            headers=list(response.raw_headers),
+            stream=httpx.ByteStream(content),
+            request=request,
         )
 
+    def _session(self) -> aiohttp.ClientSession:
+        """Return the session of the I/O thread's loop; a forked process has another loop."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._sessions:
+            reuse = aiohttp.TraceConfig()
+            reuse.on_connection_reuseconn.append(_note_reuse)
+            self._sessions[loop] = session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    ssl=self._ssl_context or True,
+                    limit=self._max_connections,
+                    keepalive_timeout=_REST,
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trace_configs=[reuse],
+            )
+            _OPEN[session] = loop
+        return self._sessions[loop]
 
-_TRANSPORTS: weakref.WeakSet[Transport] = weakref.WeakSet()
+
+async def _bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    left = limit
+    async for chunk in response.content.iter_any():
+        left -= len(chunk)
+        if left < 0:
+            message = f"the answer is longer than max_response_bytes ({limit})"
+            raise MalformedResponseError(message)
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
-def _renew_all() -> None:
-    for transport in tuple(_TRANSPORTS):
-        transport.renew_after_fork()
+async def _note_reuse(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+    context.trace_request_ctx.is_reused = True
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_all)
+_Sessions = dict[asyncio.AbstractEventLoop, aiohttp.ClientSession]
+_OPEN: weakref.WeakKeyDictionary[aiohttp.ClientSession, asyncio.AbstractEventLoop]
+_OPEN = weakref.WeakKeyDictionary()
+
+
+def _close(sessions: _Sessions) -> Future[None] | None:
+    """Close this process's session, in the I/O thread; None if there is none."""
+
+    async def close() -> None:
+        if session := sessions.pop(asyncio.get_running_loop(), None):
+            await session.close()
+
+    return submit(close()) if sessions else None
+
+
+def _close_at_exit() -> None:
+    async def close() -> None:
+        for session, loop in tuple(_OPEN.items()):
+            if loop is asyncio.get_running_loop():
+                await session.close()
+
+    if _OPEN:
+        with suppress(TimeoutError):
+            submit(close()).result(PATIENCE)
+
+
+# After the import of io_thread: what is registered later runs earlier, while the thread is there.
+atexit.register(_close_at_exit)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,8 +17,12 @@ __all__ = ["fault_server", "fault_servers"]
 
 
 @pytest.fixture(params=["sync", "async"])
-def door(request: pytest.FixtureRequest) -> Door:
-    return Door(request.param)
+def door(request: pytest.FixtureRequest) -> Iterator[Door]:
+    if request.param == "sync":
+        yield Door()
+    else:
+        with asyncio.Runner() as runner:
+            yield Door(runner)
 
 
 @pytest.fixture

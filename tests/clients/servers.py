@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,22 +24,22 @@ KEY = "sk-canary-1f0e2d3c4b5a69788796a5b4c3d2e1f0"
 
 
 class Door:
-    """One way into a client."""
+    """One way into a client; the asynchronous one has one event loop for all its calls."""
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self, runner: asyncio.Runner | None = None) -> None:
+        self._runner = runner
 
     def embed(self, client: HttpClient, texts: Sequence[str]) -> NDArray[np.float32]:
-        if self.kind == "sync":
+        if self._runner is None:
             return client.embed(texts, Kind.PASSAGE)
-        return asyncio.run(client.aembed(texts, Kind.PASSAGE))
+        return self._runner.run(client.aembed(texts, Kind.PASSAGE), context=copy_context())
 
     def rerank(
         self, client: HttpClient, documents: Sequence[str], top_n: int | None = None
     ) -> list[RankedDocument]:
-        if self.kind == "sync":
+        if self._runner is None:
             return client.rerank("a query", documents, top_n)
-        return asyncio.run(client.arerank("a query", documents, top_n))
+        return self._runner.run(client.arerank("a query", documents, top_n))
 
 
 def answer(
