@@ -118,7 +118,7 @@ class Account:
         self._console.print(f"lost {score.lost} of {asked}", style="red" if score.lost else "green")
 
     def _indented(self, text: str, places: int) -> None:
-        self._console.print(Padding(text, (0, 0, 0, places)))
+        self._console.print(Padding(text, (0, 0, 0, places), expand=False))
 
     def _table(self) -> Table:
         table = Table(title="Each target at the end, as router.status() gives it")

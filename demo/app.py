@@ -23,7 +23,7 @@ RERANKED = 3
 
 POLICY = FailoverPolicy(
     attempt_timeout=1.0,
-    breaker=BreakerPolicy(consecutive_failures=2, cooldown=1.0, max_cooldown=3.0),
+    breaker=BreakerPolicy(consecutive_failures=2, cooldown=1.0, max_cooldown=2.0),
 )
 """More impatient than the default, so that a minute shows what otherwise takes several."""
 

@@ -28,7 +28,7 @@ def passages() -> list[Passage]:
     found: list[Passage] = []
     for topic, text in sorted(topics.items(), key=lambda item: len(item[1])):
         _heading, *paragraphs = (part for part in text.split("\n\n") if part.strip())
-        new = [paragraph for paragraph in paragraphs if paragraph not in seen]
+        new = [part for part in dict.fromkeys(paragraphs) if part not in seen]
         seen.update(new)
         found += [Passage(topic, passage) for passage in _packed(new)]
     return found

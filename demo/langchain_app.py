@@ -28,6 +28,10 @@ from langchain_failover import (
 
 _PROMPT = ChatPromptTemplate.from_template("{context}\n\nQuestion: {question}")
 
+_RETRIEVER_POLICY = POLICY.model_copy(update={"attempt_timeout": None})
+"""An index has two servers to try, each with a timeout of its own: a third one around both
+would end the attempt before the second server had its turn."""
+
 
 class LangChainApp:
     """A chain whose every step has failover.
@@ -49,7 +53,7 @@ class LangChainApp:
                 Target(self._small.as_retriever(**search), name="small index"),
                 Target(self._large.as_retriever(**search), name="large index"),
             ],
-            policy=POLICY,
+            policy=_RETRIEVER_POLICY,
         )
         self._reranker = FailoverReranker(
             targets=[client_target(server, RERANKER) for server in fleet],

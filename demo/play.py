@@ -18,8 +18,8 @@ from demo.scenes import Scene, scenes
 from demo.score import Result, Score, wrong_vectors
 from demo.servers import Fleet
 
-_MOMENT = 0.1
-"""Seconds after which something happens to a server at work: the first requests are out."""
+_MOMENT = 0.02
+"""Seconds after which something happens to a server at work: less than it takes to answer."""
 
 
 def play(questions_per_scene: int) -> Score:
@@ -69,12 +69,12 @@ class _Show:
         alpha.behave()
 
     def _index(self, app: App, corpus: Sequence[Passage], act: Callable[[], None]) -> None:
-        timer = threading.Timer(_MOMENT, act)
+        timer = threading.Timer(5 * _MOMENT, act)
         timer.start()
         app.index(corpus)
         timer.join()
         for stored in app.stored():
-            wrong = wrong_vectors(stored, self._fleet.charlie)
+            wrong = wrong_vectors(stored, self._fleet.charlie.url)
             self.score.wrong_vectors += wrong + abs(len(corpus) - len(stored.texts))
             self.account.note(
                 f"{len(stored.texts)} passages by the {stored.model}; "

@@ -44,6 +44,7 @@ def scenes(fleet: Fleet) -> tuple[Scene, ...]:
             "Alpha is everybody's first choice.",
             (),
             Door.SYNC,
+            after_cooldown=True,
         ),
         Scene(
             "Alpha is killed (SIGKILL) while it answers",

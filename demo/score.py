@@ -9,7 +9,6 @@ import numpy as np
 
 from demo.app import Answer, StoredVectors
 from demo.questions import Question
-from demo.servers import Server
 from failover_core.clients import InfinityClient
 from failover_core.embedding import Kind
 
@@ -63,9 +62,9 @@ class Score:
         return is_right and not self.lost and not self.wrong_vectors
 
 
-def wrong_vectors(stored: StoredVectors, server: Server) -> int:
-    """Return how many stored vectors differ from those that a server computes by itself."""
-    with InfinityClient(server.url, model=stored.model) as client:
+def wrong_vectors(stored: StoredVectors, url: str) -> int:
+    """Return how many stored vectors differ from those that the server at ``url`` computes."""
+    with InfinityClient(url, model=stored.model) as client:
         expected = client.embed(stored.texts, Kind.PASSAGE)
     if stored.vectors.shape != expected.shape:
         return len(stored.texts)
