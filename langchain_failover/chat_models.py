@@ -119,7 +119,7 @@ class FailoverChatModel(BaseChatModel, Pooled):
         **kwargs: Any,
     ) -> ChatResult:
         call = self.router.begin()
-        result = run(call, lambda one: Child.of(one.client, kwargs).generate(messages, stop))
+        result = run(call, lambda one: Child.of(one.client, stop, kwargs).generate(messages))
         return _signed(result, call.report)
 
     async def _agenerate(
@@ -131,7 +131,7 @@ class FailoverChatModel(BaseChatModel, Pooled):
     ) -> ChatResult:
         call = self.router.begin()
         result = await arun(
-            call, lambda one: Child.of(one.client, kwargs).agenerate(messages, stop)
+            call, lambda one: Child.of(one.client, stop, kwargs).agenerate(messages)
         )
         return _signed(result, call.report)
 
@@ -145,7 +145,7 @@ class FailoverChatModel(BaseChatModel, Pooled):
         call = self.router.begin()
         signature = Signature(call)
         chunks = stream(
-            call, lambda one: Child.of(one.client, kwargs).stream(messages, stop), is_content
+            call, lambda one: Child.of(one.client, stop, kwargs).stream(messages), is_content
         )
         with closing(chunks):  # type: ignore[type-var]
             for chunk in chunks:
@@ -162,7 +162,7 @@ class FailoverChatModel(BaseChatModel, Pooled):
         call = self.router.begin()
         signature = Signature(call)
         chunks = astream(
-            call, lambda one: Child.of(one.client, kwargs).astream(messages, stop), is_content
+            call, lambda one: Child.of(one.client, stop, kwargs).astream(messages), is_content
         )
         async with aclosing(chunks):  # type: ignore[type-var]
             async for chunk in chunks:
@@ -245,7 +245,8 @@ class FailoverChatModel(BaseChatModel, Pooled):
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         model, arguments = model_behind(self._pool()[0].client)
-        return model._get_ls_params(stop=stop, **{**arguments, **kwargs})
+        bound_stop = arguments.pop("stop", None)
+        return model._get_ls_params(stop=stop or bound_stop, **{**arguments, **kwargs})
 
     def _resolve_model_profile(self) -> ModelProfile | None:
         return common_profile([model_behind(target.client)[0].profile for target in self._pool()])

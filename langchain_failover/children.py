@@ -71,66 +71,59 @@ class Child:
     arguments: dict[str, Any]
 
     @classmethod
-    def of(cls, client: Any, call_arguments: dict[str, Any]) -> Self:
+    def of(cls, client: Any, stop: list[str] | None, call_arguments: dict[str, Any]) -> Self:
         """Return the child behind a target's client, with the arguments of a call.
 
         What was bound to the FailoverChatModel is put into the words of the child's provider.
         """
         model, own = model_behind(client)
+        own["stop"] = own.get("stop") if stop is None else stop
         arguments = {**own, **in_words_of(model, call_arguments)}
         for name in _TRACING_ONLY:
             arguments.pop(name, None)
         return cls(model, arguments)
 
-    def generate(self, messages: list[BaseMessage], stop: list[str] | None) -> ChatResult:
+    def generate(self, messages: list[BaseMessage]) -> ChatResult:
         """Answer at once."""
         self._wait_for_turn()
         if self.model._should_stream(async_api=False, **self.arguments):
-            return generate_from_stream(self._chunks(messages, stop))
-        return self.model._generate(messages, stop=stop, **self.arguments)
+            return generate_from_stream(self._chunks(messages))
+        return self.model._generate(messages, **self.arguments)
 
-    async def agenerate(self, messages: list[BaseMessage], stop: list[str] | None) -> ChatResult:
+    async def agenerate(self, messages: list[BaseMessage]) -> ChatResult:
         """Answer at once."""
         await self._await_turn()
         if self.model._should_stream(async_api=True, **self.arguments):
-            return await agenerate_from_stream(self._achunks(messages, stop))
-        return await self.model._agenerate(messages, stop=stop, **self.arguments)
+            return await agenerate_from_stream(self._achunks(messages))
+        return await self.model._agenerate(messages, **self.arguments)
 
-    def stream(
-        self, messages: list[BaseMessage], stop: list[str] | None
-    ) -> Iterator[ChatGenerationChunk]:
+    def stream(self, messages: list[BaseMessage]) -> Iterator[ChatGenerationChunk]:
         """Answer in chunks; in a single one if the model does not stream."""
         self._wait_for_turn()
         if self.model._should_stream(async_api=False, **{**self.arguments, "stream": True}):
-            yield from self._chunks(messages, stop)
+            yield from self._chunks(messages)
         else:
-            yield _whole(self.model._generate(messages, stop=stop, **self.arguments))
+            yield _whole(self.model._generate(messages, **self.arguments))
 
-    async def astream(
-        self, messages: list[BaseMessage], stop: list[str] | None
-    ) -> AsyncIterator[ChatGenerationChunk]:
+    async def astream(self, messages: list[BaseMessage]) -> AsyncIterator[ChatGenerationChunk]:
         """Answer in chunks; in a single one if the model does not stream."""
         await self._await_turn()
         if self.model._should_stream(async_api=True, **{**self.arguments, "stream": True}):
-            async for chunk in self._achunks(messages, stop):
+            async for chunk in self._achunks(messages):
                 yield chunk
         else:
-            yield _whole(await self.model._agenerate(messages, stop=stop, **self.arguments))
+            yield _whole(await self.model._agenerate(messages, **self.arguments))
 
-    def _chunks(
-        self, messages: list[BaseMessage], stop: list[str] | None
-    ) -> Iterator[ChatGenerationChunk]:
+    def _chunks(self, messages: list[BaseMessage]) -> Iterator[ChatGenerationChunk]:
         finish = Finish.of(self.model)
-        for chunk in self.model._stream(messages, stop=stop, **self.arguments):
+        for chunk in self.model._stream(messages, **self.arguments):
             finish.see(chunk)
             yield chunk
         finish.demand()
 
-    async def _achunks(
-        self, messages: list[BaseMessage], stop: list[str] | None
-    ) -> AsyncIterator[ChatGenerationChunk]:
+    async def _achunks(self, messages: list[BaseMessage]) -> AsyncIterator[ChatGenerationChunk]:
         finish = Finish.of(self.model)
-        async for chunk in self.model._astream(messages, stop=stop, **self.arguments):
+        async for chunk in self.model._astream(messages, **self.arguments):
             finish.see(chunk)
             yield chunk
         finish.demand()

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
+from pydantic import Field
 
 from failover_core.clients import clients_from_urls
 from failover_core.clients.registry import Keys
@@ -47,10 +48,10 @@ class FailoverReranker(BaseDocumentCompressor, UrlPooled):
 
     pool_name: ClassVar[str] = "reranker"
 
-    top_n: int | None = None
+    top_n: int | None = Field(default=None, ge=1)
     """Documents to return at the most; None returns all."""
 
-    score_threshold: float | None = None
+    score_threshold: float | None = Field(default=None, allow_inf_nan=False)
     """Lowest score to return, on the model's own scale; None returns all."""
 
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -92,7 +92,9 @@ class Runs(BaseCallbackHandler):
         self.params.append(kwargs.get("invocation_params") or {})
         self.options.append(kwargs.get("options") or {})
 
-    def on_retriever_start(self, serialized: Any, query: str, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_retriever_start(
+        self, serialized: Any, query: str, *, run_id: UUID, **kwargs: Any
+    ) -> None:
         self.started.append(("retriever", run_id, kwargs.get("parent_run_id")))
 
     def on_llm_new_token(self, token: Any, **kwargs: Any) -> None:
@@ -107,8 +109,6 @@ class Runs(BaseCallbackHandler):
     @property
     def input_tokens(self) -> int:
         """All input tokens of all answers, as a cost counter adds them up."""
-        messages = [one.message for run in self.ended for one in run.generations[0]]
-        return sum((message.usage_metadata or {}).get("input_tokens", 0) for message in messages)
-
-
-Answer = Callable[[list[BaseMessage]], Any]
+        answers: list[Any] = [one for run in self.ended for one in run.generations[0]]
+        usages = [one.message.usage_metadata or {} for one in answers]
+        return sum(usage.get("input_tokens", 0) for usage in usages)

@@ -7,13 +7,12 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable
 
 from failover_core.testing import FaultServer
 from langchain_failover import FailoverChatModel
 
-Door = Callable[..., Awaitable[AIMessage]]
+Door = Callable[..., Awaitable[Any]]
 
 
 @pytest.fixture
@@ -29,20 +28,20 @@ def chat(servers: tuple[FaultServer, FaultServer]) -> FailoverChatModel:
     return FailoverChatModel.from_urls([f"{server.url}/v1" for server in servers], model="tiny")
 
 
-async def invoke(model: Runnable[Any, Any], *args: Any, **kwargs: Any) -> AIMessage:
+async def invoke(model: Runnable[Any, Any], *args: Any, **kwargs: Any) -> Any:
     return model.invoke(*args, **kwargs)
 
 
-async def ainvoke(model: Runnable[Any, Any], *args: Any, **kwargs: Any) -> AIMessage:
+async def ainvoke(model: Runnable[Any, Any], *args: Any, **kwargs: Any) -> Any:
     return await model.ainvoke(*args, **kwargs)
 
 
-async def stream(model: Runnable[Any, Any], *args: Any, **kwargs: Any) -> AIMessage:
+async def stream(model: Runnable[Any, Any], *args: Any, **kwargs: Any) -> Any:
     first, *others = list(model.stream(*args, **kwargs))
     return sum(others, first)
 
 
-async def astream(model: Runnable[Any, Any], *args: Any, **kwargs: Any) -> AIMessage:
+async def astream(model: Runnable[Any, Any], *args: Any, **kwargs: Any) -> Any:
     first, *others = [chunk async for chunk in model.astream(*args, **kwargs)]
     return sum(others, first)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import openai
@@ -157,16 +156,10 @@ async def test_a_missing_done_after_the_finish_is_no_break(
     assert not answer.response_metadata["failover"]["failed_over"]
 
 
-EMPTY: list[Callable[[], list[object]]] = [
-    lambda: [],
-    lambda: [AIMessageChunk(content="")],
-]
-
-
-@pytest.mark.parametrize("chunks", EMPTY)
+@pytest.mark.parametrize("chunks", [[], [AIMessageChunk(content="")]], ids=["none", "no text"])
 @pytest.mark.parametrize("how", ["stream", "astream"])
 async def test_an_empty_stream_is_an_answer(
-    chunks: Callable[[], list[object]], how: str, doors: dict[str, Door]
+    chunks: list[AIMessageChunk], how: str, doors: dict[str, Door]
 ) -> None:
     second = Streaming()
     model = FailoverChatModel(targets=[Streaming(chunks=chunks), second])
