@@ -30,6 +30,30 @@ def test_a_hundred_loops_one_after_the_other(client: InfinityClient) -> None:
     client.close()
 
 
+_UNREAD = """
+import asyncio, gc, socket, sys, time
+from failover_core.clients import InfinityClient
+from failover_core.embedding.protocol import Kind
+from failover_core.errors import AttemptTimeoutError
+
+listener = socket.create_server(("127.0.0.1", 0))
+client = InfinityClient(f"http://127.0.0.1:{listener.getsockname()[1]}", model="m", timeout=0.3)
+started = time.monotonic()
+try:
+    asyncio.run(client.aembed(["x" * (64 << 20)], Kind.QUERY))
+except AttemptTimeoutError:
+    pass
+assert time.monotonic() - started < 2
+client.close()
+gc.collect()
+listener.close()
+"""
+
+
+def test_a_request_that_nobody_reads_leaves_no_connection() -> None:
+    assert _run(_UNREAD) == (0, "")
+
+
 _BARE_LOOPS = """
 import asyncio, gc, sys
 from failover_core.clients import InfinityClient
