@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
@@ -47,6 +47,9 @@ class FailoverRerank(FailoverComponent, BaseNodePostprocessor):
     Raises:
         ConfigurationError: a target is no reranker, or a setting is out of range.
     """
+
+    emits_rerank_events: ClassVar[bool] = True
+    """Tells a pool around this one to emit none of its own."""
 
     model: str | None = None
     """The model that URLs in ``targets`` serve."""

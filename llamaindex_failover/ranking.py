@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import inspect
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -30,8 +30,7 @@ class ChildReranker:
         self.child = child
         self.model = model_of(child)
         self.name = self.model or type(child).__name__
-        modules = (sys.modules[cls.__module__] for cls in type(child).__mro__)
-        self.emits_events = any(hasattr(module, ReRankStartEvent.__name__) for module in modules)
+        self.emits_events = _emits_events(type(child))
 
     def keeping(self, top_n: int) -> BaseNodePostprocessor:
         """Return the reranker, set to return so many nodes."""
@@ -127,6 +126,15 @@ class RankRequest:
                 raise MalformedResponseError(message)
             found.append(RankedDocument(left.pop(0), float(node.score)))
         return found
+
+
+def _emits_events(kind: type) -> bool:
+    """Return whether a class of rerankers emits rerank events itself; most do not."""
+    if getattr(kind, "emits_rerank_events", False):
+        return True
+    methods = (method for cls in kind.__mro__ for method in vars(cls).values() if callable(method))
+    codes = (getattr(inspect.unwrap(method), "__code__", None) for method in methods)
+    return any(code and ReRankStartEvent.__name__ in code.co_names for code in codes)
 
 
 def _copy(node: BaseNode) -> BaseNode:

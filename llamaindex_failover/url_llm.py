@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
+import httpx
 from pydantic import PrivateAttr
 
 from failover_core import ConfigurationError
@@ -41,6 +42,8 @@ class UrlLLM(OpenAILike):  # type: ignore[misc]
     """An attempt is bounded by ``timeout`` alone, unless a policy says more. (A client that has
     this attribute is closed with its router.)"""
 
+    _http_client: httpx.Client = PrivateAttr()
+    _async_http_client: httpx.AsyncClient = PrivateAttr()
     _server: ClientSettings = PrivateAttr()
     _options: dict[str, Any] = PrivateAttr()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -69,3 +71,12 @@ def heard() -> Iterator[Heard]:
     """The events that LlamaIndex's dispatcher emits during the test."""
     with listening() as heard:
         yield heard
+
+
+@pytest.fixture
+def memory() -> Iterator[None]:
+    """Clear away the database that LlamaIndex's memory of a conversation leaves open."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()

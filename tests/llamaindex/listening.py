@@ -64,7 +64,7 @@ class Tally(BaseCallbackHandler):
         event_id: str = "",
         **_: Any,
     ) -> None:
-        failed = bool(payload) and "exception" in payload
+        failed = "exception" in (payload or {})
         self.ends["failed" if failed else event_type.value] += 1
 
     def start_trace(self, trace_id: str | None = None) -> None:
