@@ -1,0 +1,61 @@
+"""What the README shows works as it stands there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from failover_core import config
+from failover_core.testing import FaultServer, ScriptedClient
+from failover_core.testing.fixtures import fault_servers
+
+__all__ = ["fault_servers"]
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+def test_every_block_of_code_runs(
+    block: str,
+    fault_servers: Callable[..., list[FaultServer]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for number, server in enumerate(fault_servers(2), start=1):
+        block = re.sub(rf"http://gpu-{number}:\d+", server.url, block)
+    scope: dict[str, Any] = {
+        "primary_client": _SearchClient("primary"),
+        "backup_client": _SearchClient("backup"),
+    }
+    exec(block, scope)  # noqa: S102 - our own README
+    if "print(" in block:
+        assert "Alexandria stood on the island of Pharos" in capsys.readouterr().out
+
+
+def test_the_variables_it_names_are_those_that_are_read() -> None:
+    named = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", README))
+    read = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+)"', Path(config.__file__).read_text()))
+    assert named == read
+
+
+def test_the_files_and_targets_it_names_exist() -> None:
+    files = re.findall(r"`([\w/]+\.(?:md|ipynb))`", README)
+    targets = re.findall(r"^\$ make (\w+)", README, re.MULTILINE)
+    makefile = (ROOT / "Makefile").read_text()
+    assert files
+    assert targets
+    assert all((ROOT / name).exists() for name in files)
+    assert all(f"\n{target}:" in makefile for target in targets)
+
+
+class _SearchClient(ScriptedClient):
+    def search(self, query: str) -> Any:
+        return self.call(query)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, default="found")
