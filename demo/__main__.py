@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import signal
 import sys
 
 from demo.play import play
+
+_INTERRUPTED = 130
+"""What shells return after Ctrl-C."""
 
 
 def main() -> int:
@@ -19,9 +24,21 @@ def main() -> int:
         default=3,
         help="for each application in each of the eight scenes (default: %(default)s)",
     )
-    # The account tells the same, with more around it.
+    options = parser.parse_args()
+    _prepare()
+    try:
+        return 0 if play(options.questions).passed else 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def _prepare() -> None:
+    # The account tells what the log would, with more around it.
     logging.getLogger("failover_core").setLevel(logging.ERROR)
-    return 0 if play(parser.parse_args().questions).passed else 1
+    # The SDKs inside the chat models would send even this machine's requests to a proxy.
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
+    # As Ctrl-C does, so that no server outlives the demo.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from demo.corpus import Passage, passages
 from demo.langchain_app import LangChainApp
 from demo.llamaindex_app import LlamaIndexApp
 from demo.questions import QUESTIONS, Question
-from demo.scenes import Scene, scenes
+from demo.scenes import SCENES, Scene
 from demo.score import Result, Score, wrong_vectors
 from demo.servers import Fleet
 
@@ -30,7 +30,7 @@ def play(questions_per_scene: int) -> Score:
         show.account.introduce()
         show.index()
         questions = iter(QUESTIONS)
-        for scene in scenes(fleet):
+        for scene in SCENES:
             show.play(scene, tuple(islice(questions, questions_per_scene)))
         runner.run(_close(apps))
         show.account.summary(show.score)
@@ -91,20 +91,20 @@ class _Show:
         if scene.door in {Door.ASYNC, Door.ASTREAM}:
             self._runner.run(self._ask_at_once(scene, asked))
         else:
-            scene.act()
+            scene.act(self._fleet)
             for app, question in asked:
                 self._record(scene, app, question, _outcome(app, scene.door, question))
         self.account.news()
 
     async def _ask_at_once(self, scene: Scene, asked: Sequence[tuple[App, Question]]) -> None:
         if not scene.in_flight:
-            scene.act()
+            scene.act(self._fleet)
         doors = [app.aask if scene.door is Door.ASYNC else app.astream for app, _ in asked]
         answers = [door(question.text) for door, (_, question) in zip(doors, asked, strict=True)]
         everything = asyncio.gather(*answers, return_exceptions=True)
         if scene.in_flight:
             await asyncio.sleep(_MOMENT)
-            await asyncio.to_thread(scene.act)
+            await asyncio.to_thread(scene.act, self._fleet)
         for (app, question), outcome in zip(asked, await everything, strict=True):
             self._record(scene, app, question, outcome)
 
