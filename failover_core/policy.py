@@ -63,6 +63,10 @@ class Settings(BaseModel):
         return f"{field}: unknown setting; {hint}"
 
 
+_BACKOFF = wait_exponential(multiplier=0.05, max=8)
+# One object for all policies: tenacity's strategies compare by identity.
+
+
 class RetryPolicy(Settings):
     """Sends to one target within one call."""
 
@@ -73,7 +77,7 @@ class RetryPolicy(Settings):
     """``failover``: an untried target comes before a second send to the same one.
     ``retry``: up to ``attempts`` sends go to a target before the next one is tried."""
 
-    wait: wait_base = Field(default_factory=lambda: wait_exponential(multiplier=0.05, max=8))
+    wait: wait_base = Field(default_factory=lambda: _BACKOFF)
     """The backoff before a second send to a target: any tenacity wait strategy, in seconds."""
 
     jitter: bool = True
