@@ -10,7 +10,7 @@ from llama_index.core import PromptTemplate, StorageContext, VectorStoreIndex
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores import SimpleVectorStore
-from llama_index.llms.openai_like import OpenAILike
+from llama_index.llms.openai_like import OpenAILike  # type: ignore[import-untyped]
 
 from demo.app import POLICY, RERANKED, RETRIEVED, Answer, StoredVectors, client_target
 from demo.corpus import Passage

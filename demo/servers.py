@@ -97,7 +97,7 @@ class Fleet:
 
 def _free_ports() -> Iterator[int]:
     """Yield ports that nobody has, from a place that differs between demos run at once."""
-    for port in range(_FIRST_PORT + os.getpid() % 10_000, _LAST_PORT):
+    for port in range(_FIRST_PORT + os.getpid() % 4_000 * 3, _LAST_PORT):
         with closing(socket.socket()) as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             yield port
