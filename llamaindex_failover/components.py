@@ -139,6 +139,8 @@ class FailoverComponent(Rebuilt, Settings, BaseComponent):
         """Build the router, and settle whose callback manager is used."""
         super().model_post_init(context)
         self._router = self._build_router()
+        if self.__dict__["callback_manager"] is None:
+            self.model_fields_set.discard("callback_manager")
         if "callback_manager" in self.model_fields_set:
             self._hand_on(self.__dict__["callback_manager"])
         else:

@@ -25,20 +25,25 @@ class LLMCalls(FailoverComponent, FunctionCallingLLM):
     """Sends calls to the targets' LLMs. The rate limiter is asked once a call, not an attempt."""
 
     def _ask(self, send: Callable[[FunctionCallingLLM], R]) -> R:
-        return self._tagged(run(call := self._begin(), lambda attempt: send(attempt.client)), call)
+        call = self._begin()
+        response = run(call, lambda attempt: send(attempt.client))
+        return _signed(response, call.report)
 
     async def _aask(self, send: Callable[[FunctionCallingLLM], Awaitable[R]]) -> R:
         call = await self._abegin()
-        return self._tagged(await arun(call, lambda attempt: send(attempt.client)), call)
+        response = await arun(call, lambda attempt: send(attempt.client))
+        return _signed(response, call.report)
 
     def _stream(self, send: Callable[[FunctionCallingLLM], Generator[R]]) -> Generator[R]:
         def attempt_stream(attempt: Attempt) -> Any:
             return finished(send(attempt.client), attempt.client)
 
         call = self._begin()
+        report: dict[str, Any] = {}
         with closing(cast("Generator[R]", stream(call, attempt_stream, is_content))) as chunks:
             for chunk in chunks:
-                yield self._tagged(chunk, call)
+                report = report or call.report
+                yield _signed(chunk, report)
 
     async def _astream(
         self, send: Callable[[FunctionCallingLLM], Awaitable[AsyncGenerator[R]]]
@@ -47,10 +52,12 @@ class LLMCalls(FailoverComponent, FunctionCallingLLM):
             return afinished(await send(attempt.client), attempt.client)
 
         call = await self._abegin()
+        report: dict[str, Any] = {}
         opened = cast("AsyncGenerator[R]", astream(call, attempt_stream, is_content))
         async with aclosing(opened) as chunks:
             async for chunk in chunks:
-                yield self._tagged(chunk, call)
+                report = report or call.report
+                yield _signed(chunk, report)
 
     def _begin(self) -> Call:
         if self.rate_limiter is not None:
@@ -62,10 +69,10 @@ class LLMCalls(FailoverComponent, FunctionCallingLLM):
             await self.rate_limiter.async_acquire()
         return self.router.begin()
 
-    @staticmethod
-    def _tagged(response: R, call: Call) -> R:
-        response.additional_kwargs[PROVENANCE] = call.report
-        return response
+
+def _signed(response: R, report: dict[str, Any]) -> R:
+    response.additional_kwargs[PROVENANCE] = report
+    return response
 
 
 def fresh(messages: Sequence[ChatMessage]) -> list[ChatMessage]:

@@ -16,7 +16,7 @@ from llama_index.core.base.llms.types import (
     LLMMetadata,
 )
 from llama_index.core.llms.llm import LLM
-from pydantic import PrivateAttr
+from pydantic import PrivateAttr, computed_field
 
 from failover_core import Router, Strategy
 from failover_core.config import chat_arguments
@@ -119,6 +119,12 @@ class FailoverLLM(ToolCalling, StructuredPrediction):
             ConfigurationError: a variable is missing or cannot be used.
         """
         return cls.from_urls(model=model, **(chat_arguments() | client_options))
+
+    @computed_field(repr=False)  # type: ignore[prop-decorator]
+    @property
+    def models(self) -> list[str]:
+        """The targets' models, in order, by which caches tell this LLM from another."""
+        return [target.model or type(target.client).__name__ for target in self.router.targets]
 
     @property
     def metadata(self) -> LLMMetadata:

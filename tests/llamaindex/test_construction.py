@@ -126,6 +126,13 @@ def test_settings_of_the_prompt_are_the_first_targets_unless_given() -> None:
     assert given.startswith("Be brief.")
 
 
+def test_dumps_of_different_models_differ() -> None:
+    one, other = (from_urls(FailoverLLM, "http://a", model=model) for model in ("m", "n"))
+
+    assert one.to_dict() != other.to_dict()
+    assert one.to_dict() == from_urls(FailoverLLM, "http://b", model="m", api_key=KEY).to_dict()
+
+
 @pytest.mark.parametrize("cls", CLASSES)
 def test_a_key_is_in_no_repr_dump_or_pickle(cls: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)

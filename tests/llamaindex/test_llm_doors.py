@@ -14,6 +14,7 @@ from failover_core.testing.faults import (
     ErrorInside200,
     Fault,
     Garbage,
+    Hang,
     MalformedChunk,
     MissingDone,
     Refuse,
@@ -95,6 +96,18 @@ async def test_an_answer_that_is_none_is_not_passed_on(
 
     assert told.text == ANSWER
     assert told.report["failed_over"]
+
+
+@each_door
+async def test_a_silent_server_has_its_time_and_no_more(
+    servers: Servers, llm_over: MakeLLM, door: Door
+) -> None:
+    servers[0].fault = Hang()
+
+    told = await door(llm_over(servers, policy={"attempt_timeout": 0.3}), QUESTION)
+
+    assert told.text == ANSWER
+    assert [error["error_class"] for error in told.report["errors"]] == ["timeout"]
 
 
 @pytest.mark.parametrize("door", WHOLE.values(), ids=WHOLE)

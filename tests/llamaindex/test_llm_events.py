@@ -118,6 +118,15 @@ def test_a_callback_manager_of_the_first_target_is_taken_over() -> None:
     assert tally.starts == {"llm": 1, "templating": 1}
 
 
+def test_no_callback_manager_leaves_the_targets_theirs() -> None:
+    _, manager = tallied()
+    child = MockLLM(callback_manager=manager)
+
+    llm = FailoverLLM(targets=[child], callback_manager=None)  # type: ignore[arg-type]
+
+    assert llm.callback_manager is child.callback_manager is manager
+
+
 def test_structured_prediction_is_one_pair_of_events(llm: FailoverLLM, heard: Any) -> None:
     llm.structured_predict(Song, PROMPT, topic="rain")
 
