@@ -139,8 +139,11 @@ class _Mailroom:
     def close(self) -> None:
         thread, self._thread = self._thread, None
         if thread is not None and thread.is_alive() and thread is not threading.current_thread():
-            with contextlib.suppress(queue.Full):
+            try:
                 self._queue.put(None, timeout=_CLOSING)
+            except queue.Full:
+                _stop(self._queue)
+            else:
                 thread.join(_CLOSING)
 
     def _start(self) -> None:
@@ -175,10 +178,15 @@ def _deliver(
 
 
 def _stop(inbox: queue.Queue[FailoverEvent | threading.Event | None]) -> None:
-    try:
-        inbox.put_nowait(None)
-    except queue.Full:  # the thread is a daemon: it ends with the process
-        return
+    """Let the thread end after what it is doing; an inbox that is full loses its oldest."""
+    while True:
+        try:
+            return inbox.put_nowait(None)
+        except queue.Full:
+            with contextlib.suppress(queue.Empty):
+                oldest = inbox.get_nowait()
+                if isinstance(oldest, threading.Event):
+                    oldest.set()
 
 
 _MAILROOMS: weakref.WeakSet[_Mailroom] = weakref.WeakSet()

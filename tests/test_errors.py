@@ -93,7 +93,7 @@ def test_groups_split_and_match_as_exception_groups_do() -> None:
     assert isinstance(matching, AllTargetsFailedError)
     assert isinstance(rest, AllTargetsFailedError)
     assert [len(part.exceptions) for part in (matching, rest)] == [1, 1]
-    seen = []
+    seen: list[ExceptionGroup[Any]] = []
     try:
         raise group
     except* OSError as part:

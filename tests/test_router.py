@@ -86,7 +86,7 @@ def test_percentiles_are_of_the_newest_latencies(
 ) -> None:
     router = pool("a")
     for seconds in [50.0] * 200 + [1.0] * 110 + [2.0] * 18:
-        router.run(lambda _, seconds=seconds: fake_clock.advance(seconds))
+        router.run(lambda _: fake_clock.advance(seconds))  # noqa: B023 - runs at once
     latency = router.status()["a"].latency
     assert latency is not None
     assert (latency.p50, latency.p95) == (1, 2)
@@ -119,7 +119,7 @@ def test_looking_sends_nothing_and_moves_nothing(
         fake_clock.advance(60)
         first = router.status()
         assert all(router.status() == first for _ in range(50))
-    assert (first["a"].state, first["a"].requests) == ("open", 5)
+        assert (first["a"].state, first["a"].requests) == ("open", 5)
     assert trace(router) == told
     assert not router.targets[0].client.calls
 
@@ -226,7 +226,7 @@ class OwnClient(ScriptedClient):
 
 async def test_closing_closes_the_librarys_own_clients_and_no_others() -> None:
     class Foreign(OwnClient):
-        default_attempt_timeout = property()  # type: ignore[assignment]
+        default_attempt_timeout = property()
 
     own, foreign = OwnClient("a", default=1), Foreign("b", default=2)
     router = Router([own, foreign, object()])

@@ -185,11 +185,10 @@ def test_a_child_forked_while_another_thread_holds_the_locks_serves_calls() -> N
     router.events.subscribe(heard.append)
     router.switch("b")
     router.events.flush()
-    locks = [router._pool.lock, router.events._mailroom._queue.mutex]
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with locks[0], locks[1]:
+        with router._pool.lock, router.events._mailroom._queue.mutex:
             held.set()
             done.wait(30)
 
