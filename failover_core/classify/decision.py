@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 from failover_core.classify import codes, text
 from failover_core.classify.evidence import Evidence, gather
 from failover_core.classify.types import class_of_type, status_of_type
-from failover_core.errors import AllTargetsFailedError, ErrorClass, FailoverError
+from failover_core.errors import ErrorClass, FailoverError
 
 Verdict: TypeAlias = tuple[ErrorClass, tuple[str, ...]]
 """A class, and the facts that led to it as the summary shows them."""
@@ -93,8 +93,6 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _next(error: BaseException) -> BaseException | None:
-    if isinstance(error, AllTargetsFailedError):
-        return None
     if isinstance(error, BaseExceptionGroup):
         return error.exceptions[0] if len(error.exceptions) == 1 else None
     return error.__cause__

@@ -96,7 +96,7 @@ def _status(error: BaseException, parts: Iterable[Any]) -> int | None:
 def _is_status(value: Any) -> bool:
     if isinstance(value, str):
         return _STATUS_TEXT.fullmatch(value) is not None
-    return isinstance(value, int) and not isinstance(value, bool) and value in _STATUS_RANGE
+    return isinstance(value, int) and value in _STATUS_RANGE
 
 
 # --- parts of the error that may hold codes and messages -------------------------------------
@@ -125,8 +125,6 @@ def _body(error: BaseException) -> Any:
     # would read the rest of an open stream or raise.
     raw = [_get(error, "body"), _get(error, "details")]
     raw += [_path(error, name, "_content") for name in _RESPONSES]
-    # LangChain raises a ValueError of the error object that came inside a 200.
-    raw += error.args[:1]
     return next((parsed for value in raw if (parsed := _parsed(value)) is not None), None)
 
 

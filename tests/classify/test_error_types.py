@@ -280,11 +280,14 @@ def test_grpc_metadata_can_ask_to_wait() -> None:
 
 
 def test_a_method_called_code_is_not_called_on_strangers() -> None:
+    calls = []
+
     class StrangerError(Exception):
-        def code(self) -> int:
-            raise AssertionError
+        def code(self) -> None:
+            calls.append("code")
 
     assert verdict(StrangerError("no.")) is C.UNKNOWN
+    assert not calls
 
 
 def wrapped(outer: BaseException, cause: BaseException) -> BaseException:
@@ -395,6 +398,28 @@ def get_with_aiohttp(url: str) -> None:
             await answer.read()
 
     asyncio.run(get())
+
+
+def post_with_httpx(url: str) -> None:
+    httpx.post(url, json={}).raise_for_status()
+
+
+def post_with_httpx2(url: str) -> None:
+    httpx2.post(url, json={}).raise_for_status()
+
+
+def post_with_requests(url: str) -> None:
+    requests.post(url, json={}, timeout=5).raise_for_status()
+
+
+@pytest.mark.parametrize("post", [post_with_httpx, post_with_httpx2, post_with_requests])
+def test_the_code_in_the_answers_body_is_read(
+    server: FaultServer, post: Callable[[str], None]
+) -> None:
+    server.fault = faults.Status(429, body={"error": {"code": "insufficient_quota"}})
+    with pytest.raises(Exception, match="429") as caught:
+        post(f"{server.url}/embeddings")
+    assert verdict(caught.value) is C.QUOTA
 
 
 @pytest.mark.parametrize(

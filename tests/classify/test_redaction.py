@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from failover_core.redaction import redact
 
-KEY = "Canary/0+key=é"
+KEY = "Canary/0+key=é\nx"
 
 LEAKS = [
     "Incorrect API key provided: sk-canary123456. See https://host/account",
@@ -41,14 +41,11 @@ def test_what_looks_like_a_key_is_masked(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [
-        f"the key {KEY} is bad",
-        "http://h/Canary%2F0%2Bkey%3D%C3%A9",
-        f"({(KEY + chr(10) + 'x')!r})",
-    ],
+    [f"the key {KEY} is bad", "http://h/Canary%2F0%2Bkey%3D%C3%A9%0Ax", f"args: {KEY!r}"],
+    ids=["as it is", "percent-encoded", "as repr shows it"],
 )
-def test_known_secrets_are_removed_in_every_spelling(text: str) -> None:
-    assert "Canary" not in redact(text, KEY, f"{KEY}\nx")
+def test_a_known_secret_is_removed_in_every_spelling(text: str) -> None:
+    assert "Canary" not in redact(text, KEY)
 
 
 def test_the_longer_of_two_secrets_goes_first() -> None:

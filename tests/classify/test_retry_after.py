@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from failover_core.classify import classify
+from failover_core.classify.retry_after import from_value
 from failover_core.errors import ErrorClass, ResponseStatusError
 
 NOW = 1_790_000_000.0
@@ -70,6 +71,10 @@ def test_values_of_other_types_are_ignored_unless_they_are_seconds(value: object
     assert wait(value) is None
     assert wait(7) == 7.0
     assert wait(0.5) == 0.5
+
+
+def test_a_number_too_large_for_a_float_is_no_error() -> None:
+    assert from_value(10**5000, wall=NOW) is None
 
 
 def test_an_absurd_wait_makes_no_503_a_throttling() -> None:
