@@ -48,7 +48,10 @@ class Account:
 
     Args:
         apps: whose routers are followed.
-        fleet: whose servers' states a terminal shows below everything else.
+        fleet: whose servers' states the footer shows.
+
+    Attributes:
+        footer: a line below everything else, in a terminal, for as long as it is entered.
     """
 
     def __init__(self, apps: Sequence[App], fleet: Fleet) -> None:
@@ -57,7 +60,7 @@ class Account:
             self._console.width = _LOG_WIDTH
         self._apps = apps
         self._fleet = fleet
-        self._footer = self._console.status("")
+        self.footer = self._console.status("")
         self._ledgers = {app.name: Ledger(app.routers) for app in apps}
         self._scenes = 0
 
@@ -65,7 +68,6 @@ class Account:
         """Say what is about to be seen."""
         self._console.rule("[bold]rag-failover: kill the servers, keep the answers")
         self._console.print(_INTRODUCTION)
-        self._footer.start()
 
     def scene(self, title: str, meaning: str) -> None:
         """Open a scene."""
@@ -78,7 +80,7 @@ class Account:
     def refresh(self) -> None:
         """Show what the servers do at the moment, in a terminal."""
         states = (f"{server.name}: {server.state}" for server in self._fleet)
-        self._footer.update("   ".join(states))
+        self.footer.update("   ".join(states))
 
     def note(self, text: str) -> None:
         """Tell a fact."""
@@ -107,7 +109,6 @@ class Account:
 
     def summary(self, score: Score) -> None:
         """Close with what was seen, target by target, and what was lost."""
-        self._footer.stop()
         self._console.print()
         self._console.rule("[bold]What you have seen")
         self._console.print(_EXPLANATION)

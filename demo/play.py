@@ -28,10 +28,11 @@ def play(questions_per_scene: int) -> Score:
         apps: tuple[App, ...] = (LangChainApp(fleet), LlamaIndexApp(fleet))
         show = _Show(fleet, apps, runner)
         show.account.introduce()
-        show.index()
-        questions = iter(QUESTIONS)
-        for scene in SCENES:
-            show.play(scene, tuple(islice(questions, questions_per_scene)))
+        with show.account.footer:
+            show.index()
+            questions = iter(QUESTIONS)
+            for scene in SCENES:
+                show.play(scene, tuple(islice(questions, questions_per_scene)))
         runner.run(_close(apps))
         show.account.summary(show.score)
         return show.score

@@ -86,9 +86,11 @@ class Fleet:
         return iter((self.alpha, self.bravo, self.charlie))
 
     def __enter__(self) -> Self:
-        for server in self:
-            self._stack.callback(server.kill)
-            server.start()
+        with ExitStack() as stack:
+            for server in self:
+                stack.callback(server.kill)
+                server.start()
+            self._stack = stack.pop_all()  # if one did not start, none stays
         return self
 
     def __exit__(self, *_: object) -> None:

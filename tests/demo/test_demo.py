@@ -13,6 +13,7 @@ from demo.app import Answer, StoredVectors
 from demo.corpus import passages
 from demo.questions import QUESTIONS
 from demo.score import Result, Score, wrong_vectors
+from demo.servers import Fleet
 from failover_core.testing import FaultServer
 from failover_core.testing.language import embed
 
@@ -31,6 +32,15 @@ def test_the_demo_loses_nothing_and_prints_plain_text_into_a_log() -> None:
     assert "\x1b" not in done.stdout
     assert "alpha → bravo (connection)" in done.stdout
     assert "small index → large index (connection)" in done.stdout
+
+
+def test_when_one_server_cannot_start_none_stays() -> None:
+    fleet = Fleet()
+    with FaultServer() as squatter:
+        fleet.charlie.port = squatter.port
+        with pytest.raises(RuntimeError, match="charlie did not start"), fleet:
+            pass
+    assert [server.state for server in fleet] == ["killed"] * 3
 
 
 def test_every_question_has_its_topic_in_the_corpus() -> None:
