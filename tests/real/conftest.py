@@ -30,4 +30,4 @@ def passages() -> list[str]:
         for topic in pydoc_data.topics.topics.values()
         for paragraph in topic.split("\n\n")
     )
-    return list(dict.fromkeys(text for text in paragraphs if 60 < len(text) < 400))[:600]
+    return list(dict.fromkeys(text for text in paragraphs if 50 < len(text) < 150))[:600]

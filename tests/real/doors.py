@@ -14,11 +14,15 @@ from llama_index.core.schema import NodeWithScore, TextNode
 
 import langchain_failover
 import llamaindex_failover
+from failover_core.policy import FailoverPolicy
 from failover_core.router import Router
 from scripts.real_servers import EMBEDDING_MODEL, RERANK_MODEL
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+# A busy machine may take long over a batch, and that is no failure of a server.
+PATIENT = FailoverPolicy(attempt_timeout=300)
 
 Ranking = list[tuple[str, float]]
 """Documents with their scores, best first."""
@@ -67,9 +71,11 @@ class LangChainDoor(Door):
     def __init__(self, urls: list[str], runner: asyncio.Runner | None) -> None:
         super().__init__(runner)
         self.embeddings = langchain_failover.FailoverEmbeddings.from_urls(
-            urls, model=EMBEDDING_MODEL, batch_size=32
+            urls, model=EMBEDDING_MODEL, batch_size=32, policy=PATIENT
         )
-        self.reranker = langchain_failover.FailoverReranker.from_urls(urls, model=RERANK_MODEL)
+        self.reranker = langchain_failover.FailoverReranker.from_urls(
+            urls, model=RERANK_MODEL, policy=PATIENT
+        )
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         return self.call(
@@ -101,9 +107,11 @@ class LlamaIndexDoor(Door):
     def __init__(self, urls: list[str], runner: asyncio.Runner | None) -> None:
         super().__init__(runner)
         self.embeddings = llamaindex_failover.FailoverEmbedding.from_urls(
-            urls, model=EMBEDDING_MODEL, embed_batch_size=32
+            urls, model=EMBEDDING_MODEL, embed_batch_size=32, policy=PATIENT
         )
-        self.reranker = llamaindex_failover.FailoverRerank.from_urls(urls, model=RERANK_MODEL)
+        self.reranker = llamaindex_failover.FailoverRerank.from_urls(
+            urls, model=RERANK_MODEL, policy=PATIENT
+        )
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         return self.call(
