@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from llama_index.core.agent.workflow import FunctionAgent, ToolCallResult
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ToolCallBlock
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    MessageRole,
+    TextBlock,
+    ToolCallBlock,
+)
 from llama_index.core.llms import MockLLM
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.llms.mock import MockFunctionCallingLLM
@@ -78,6 +84,26 @@ async def test_the_callers_history_is_never_changed(llm: FailoverLLM, pair: Serv
             "Hi",
             QUESTION,
         ]
+
+
+class Rewriting(MockFunctionCallingLLM):
+    """An LLM that changes the messages it is given, and then fails."""
+
+    def chat(self, messages: Sequence[ChatMessage], **_: Any) -> ChatResponse:
+        messages[0].blocks.append(TextBlock(text="rewritten"))
+        messages[0].additional_kwargs["rewritten"] = True
+        messages[0].role = MessageRole.TOOL
+        raise ConnectionError
+
+
+def test_messages_that_one_llm_changes_come_to_the_next_as_they_were() -> None:
+    llm = FailoverLLM(targets=[Rewriting(), MockFunctionCallingLLM()])
+    messages = [ChatMessage(QUESTION)]
+
+    answered = llm.chat(messages)
+
+    assert messages == [ChatMessage(QUESTION)]
+    assert answered.message.content == QUESTION
 
 
 async def test_every_chunk_of_a_stream_says_whose_tool_calls_it_holds(llm: FailoverLLM) -> None:
