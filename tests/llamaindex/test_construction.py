@@ -81,10 +81,10 @@ def test_each_class_is_what_llamaindex_expects() -> None:
         (lambda: from_urls(FailoverLLM, ""), "urls: is empty"),
         (lambda: from_urls(FailoverLLM, "localhost:1"), "http"),
         (lambda: from_urls(FailoverLLM, "http://u:p@a"), "credentials"),
-        (lambda: from_urls(FailoverLLM, "http://a", temprature=1), "did you mean 'temperature'"),
+        (lambda: from_urls(FailoverLLM, "http://a", temperatures=1), "did you mean 'temperature'"),
         (lambda: from_urls(FailoverLLM, "http://a", api_key="a\nb"), "api_key"),
         (lambda: from_urls(FailoverEmbedding, "http://a", provider="nobody"), "nobody"),
-        (lambda: from_urls(FailoverEmbedding, "http://a", timeot=1), "timeout"),
+        (lambda: from_urls(FailoverEmbedding, "http://a", timeouts=1), "timeout"),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_remedy(
