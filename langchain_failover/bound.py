@@ -14,6 +14,9 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableParallel, RunnableSequence
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
+TRACING_ONLY = ("ls_structured_output_format", "structured_output_format")
+"""Arguments that LangChain reads for traces, and takes out before a model is called."""
+
 _KEPT = 16
 """Models whose arguments a binding remembers."""
 

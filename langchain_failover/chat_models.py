@@ -21,11 +21,11 @@ from failover_core.config import chat_arguments
 from failover_core.engine.drivers import arun, astream, run, stream
 from failover_core.engine.strategies import Strategy
 from failover_core.policy import FailoverPolicy
-from langchain_failover.bound import BoundSchema, BoundTools
-from langchain_failover.children import Child, is_chat_model, model_behind
+from langchain_failover.answers import Signature, is_content, signed
+from langchain_failover.bound import TRACING_ONLY, BoundSchema, BoundTools
+from langchain_failover.children import Child, is_chat_model, known_models, model_behind
 from langchain_failover.identity import common_profile, identity_of
 from langchain_failover.pool import Pooled
-from langchain_failover.streams import REPORT, Signature, is_content
 from langchain_failover.structured import Method, parsed
 
 logger = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ class FailoverChatModel(BaseChatModel, Pooled):
     ) -> ChatResult:
         call = self.router.begin()
         result = run(call, lambda one: Child.of(one.client, stop, kwargs).generate(messages))
-        return _signed(result, call.report)
+        return signed(result, call.report)
 
     async def _agenerate(
         self,
@@ -133,7 +133,7 @@ class FailoverChatModel(BaseChatModel, Pooled):
         result = await arun(
             call, lambda one: Child.of(one.client, stop, kwargs).agenerate(messages)
         )
-        return _signed(result, call.report)
+        return signed(result, call.report)
 
     def _stream(
         self,
@@ -186,7 +186,7 @@ class FailoverChatModel(BaseChatModel, Pooled):
             tool_choice: handed to each child.
             **kwargs: handed to each child.
         """
-        shown = {name: kwargs.pop(name) for name in _SHOWN_ONLY if name in kwargs}
+        shown = {name: kwargs.pop(name) for name in TRACING_ONLY if name in kwargs}
         if tool_choice is not None:
             kwargs["tool_choice"] = tool_choice
         return self.bind(tools=BoundTools(tools, kwargs), **kwargs, **shown)
@@ -238,18 +238,18 @@ class FailoverChatModel(BaseChatModel, Pooled):
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
         """Return the cache key: it differs whenever that of any child would."""
-        children = (model_behind(target.client)[0] for target in self._pool())
-        return "".join(
-            [super()._get_llm_string(stop, **kwargs), *(one._get_llm_string() for one in children)]
-        )
+        keys = [model._get_llm_string() for model, _ in self._children()]
+        return "".join([super()._get_llm_string(stop, **kwargs), *keys])
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        model, arguments = model_behind(self._pool()[0].client)
-        bound_stop = arguments.pop("stop", None)
-        return model._get_ls_params(stop=stop or bound_stop, **{**arguments, **kwargs})
+        for model, arguments in self._children():
+            bound_stop = arguments.pop("stop", None)
+            return model._get_ls_params(stop=stop or bound_stop, **{**arguments, **kwargs})
+        return super()._get_ls_params(stop=stop, **kwargs)
 
     def _resolve_model_profile(self) -> ModelProfile | None:
-        return common_profile([model_behind(target.client)[0].profile for target in self._pool()])
+        profiles = [model.profile for model, _ in self._children()]
+        return common_profile(profiles) if len(profiles) == len(self._pool()) else None
 
     def get_token_ids(self, text: str) -> list[int]:
         """Return the tokens of a text, as the first target counts them."""
@@ -264,7 +264,18 @@ class FailoverChatModel(BaseChatModel, Pooled):
         model, _ = model_behind(self._pool()[0].client)
         return model.get_num_tokens_from_messages(messages, tools)
 
+    def _children(self) -> Iterator[tuple[BaseChatModel, dict[str, Any]]]:
+        return known_models(target.client for target in self._pool())
+
     # Settings
+
+    @model_validator(mode="after")
+    def _adopt_output_version(self) -> Self:
+        """Answer in the content format that all children were told to answer in."""
+        versions = {model.output_version for model, _ in self._children()}
+        if len(versions) == 1 and "output_version" not in self.model_fields_set:
+            self.output_version = versions.pop()
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -285,14 +296,3 @@ class FailoverChatModel(BaseChatModel, Pooled):
         if hasattr(client, "runnable") or hasattr(client, "bound"):
             return "pass the model inside: fallbacks are targets here, and retries are a policy"
         return "pass a chat model, a binding of one, or a configurable one"
-
-
-_SHOWN_ONLY = ("ls_structured_output_format", "structured_output_format")
-"""Arguments that LangChain reads for traces and takes out before a model is called."""
-
-
-def _signed(result: ChatResult, report: dict[str, Any]) -> ChatResult:
-    for generation in result.generations:
-        message = generation.message
-        message.response_metadata = {**message.response_metadata, REPORT: report}
-    return result

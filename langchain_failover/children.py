@@ -9,7 +9,8 @@ which there is not: those of the FailoverChatModel hold.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -24,10 +25,8 @@ from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
 from langchain_core.runnables.config import merge_configs
 from langchain_core.runnables.configurable import DynamicRunnable
 
-from langchain_failover.bound import in_words_of
-from langchain_failover.streams import Finish
-
-_TRACING_ONLY = ("ls_structured_output_format", "structured_output_format")
+from langchain_failover.answers import Finish
+from langchain_failover.bound import TRACING_ONLY, in_words_of
 
 
 def is_chat_model(client: object) -> bool:
@@ -63,6 +62,16 @@ def model_behind(client: Any) -> tuple[BaseChatModel, dict[str, Any]]:
     return client, arguments
 
 
+def known_models(clients: Iterable[Any]) -> Iterator[tuple[BaseChatModel, dict[str, Any]]]:
+    """Yield what ``model_behind`` returns, for describing a pool rather than calling it.
+
+    A model that is chosen by the config of a call, and has no default, cannot be described.
+    """
+    for client in clients:
+        with suppress(Exception):
+            yield model_behind(client)
+
+
 @dataclass(frozen=True, slots=True)
 class Child:
     """A chat model and the arguments of one attempt."""
@@ -79,7 +88,7 @@ class Child:
         model, own = model_behind(client)
         own["stop"] = own.get("stop") if stop is None else stop
         arguments = {**own, **in_words_of(model, call_arguments)}
-        for name in _TRACING_ONLY:
+        for name in TRACING_ONLY:
             arguments.pop(name, None)
         return cls(model, arguments)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 from langchain_core.language_models.model_profile import ModelProfile
@@ -11,27 +12,36 @@ from pydantic import SecretBytes, SecretStr
 
 from failover_core.redaction import MASK
 from failover_core.targets import Target
-from langchain_failover.children import model_behind
+from langchain_failover.children import known_models
 
+_PLAIN = (str, int, float, bool)
 _SECRET = re.compile(r"key|token$|secret|password|authorization|headers|credential", re.IGNORECASE)
 
 
 def identity_of(target: Target) -> dict[str, Any]:
     """Return name, kind and parameters of a target's chat model, secrets masked."""
-    model, arguments = model_behind(target.client)
-    parameters = {**model._identifying_params, **arguments}
-    return {"name": target.name, "type": model._llm_type, **_without_secrets(parameters)}
+    for model, arguments in known_models([target.client]):
+        parameters = {**model._identifying_params, **arguments}
+        return {"name": target.name, "type": model._llm_type, **_without_secrets(parameters)}
+    return {"name": target.name, "type": type(target.client).__name__}
 
 
 def _without_secrets(value: Any) -> Any:
+    if value is None or type(value) in _PLAIN:
+        return value
     if isinstance(value, dict):
         return {
-            name: MASK if _SECRET.search(str(name)) else _without_secrets(item)
+            name: MASK if _names_secret(name) else _without_secrets(item)
             for name, item in value.items()
         }
     if isinstance(value, list | tuple):
         return [_without_secrets(item) for item in value]
     return MASK if isinstance(value, SecretStr | SecretBytes) else value
+
+
+@lru_cache(maxsize=1024)  # the same few names come with every call
+def _names_secret(name: Any) -> bool:
+    return _SECRET.search(str(name)) is not None
 
 
 def common_profile(profiles: Sequence[ModelProfile | None]) -> ModelProfile | None:

@@ -100,7 +100,7 @@ def test_settings_of_children_are_left_to_them_with_a_word(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        FailoverChatModel(targets=[Told()], temperature=0, max_tokens=5)  # type: ignore[call-arg]
+        FailoverChatModel(targets=[Told()], temperature=0, max_tokens=5)
 
     assert "ignores max_tokens, temperature: set it on each target" in caplog.text
 
@@ -109,7 +109,7 @@ def test_settings_of_children_are_left_to_them_with_a_word(
 def test_a_retriever_that_answers_with_something_else_has_failed(answer: Any) -> None:
     from langchain_core.runnables import RunnableLambda  # noqa: PLC0415
 
-    good = RunnableLambda(lambda _: [Document("found")])
+    good: RunnableLambda[str, Any] = RunnableLambda(lambda _: [Document("found")])
     retriever = FailoverRetriever(targets=[RunnableLambda(lambda _: answer), good])
 
     assert retriever.invoke("x") == [Document("found")]

@@ -178,6 +178,25 @@ async def test_a_model_that_is_chosen_late_can_be_a_target(door: Door, servers: 
     assert answer.content == "You said: Hello"
 
 
+async def test_a_model_chosen_by_each_call_does_not_stop_the_others(door: Door) -> None:
+    from langchain.chat_models import init_chat_model  # noqa: PLC0415
+
+    model = FailoverChatModel(targets=[init_chat_model(), Told()])
+
+    answer = await door(model, "Hello")
+
+    assert answer.content == "fine"
+
+
+async def test_the_content_format_of_the_children_is_the_pools(door: Door) -> None:
+    model = FailoverChatModel(targets=[Told(output_version="v1"), Told(output_version="v1")])
+
+    answer = await door(model, "Hello")
+
+    assert [block["type"] for block in answer.content] == ["text"]
+    assert answer.text == "fine"
+
+
 class Turns(InMemoryRateLimiter):
     """Counts who asked for a turn."""
 

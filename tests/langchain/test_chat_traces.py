@@ -96,6 +96,12 @@ def test_a_stream_that_marks_its_last_chunk_itself_gets_no_other() -> None:
     assert chunks[-1].response_metadata[FAILOVER]["target"] == "told"
 
 
+def test_the_added_chunk_belongs_to_the_message_of_the_others() -> None:
+    model = FailoverChatModel(targets=[Streaming(chunks=[AIMessageChunk(content="so", id="7")])])
+
+    assert [chunk.id for chunk in model.stream("Hello")] == ["7", "7"]
+
+
 async def test_a_pool_inside_a_pool_is_one_target_and_leaves_one_report(door: Door) -> None:
     inner = FailoverChatModel(
         targets=[Streaming(answer=ConnectionError(), chunks=[OSError()]), Streaming()]

@@ -170,7 +170,7 @@ def test_targets_of_different_models_are_refused_unless_one_model_is_declared() 
 
     targets = [Named(size=3, model="small"), Named(size=3, model="large")]
 
-    with pytest.raises(ConfigurationError, match="small.*large.*FailoverRetriever"):
+    with pytest.raises(ConfigurationError, match=r"small.*large.*FailoverRetriever"):
         FailoverEmbeddings(targets=targets)
     FailoverEmbeddings(targets=targets, model="small")
 

@@ -96,6 +96,14 @@ async def test_a_reranker_without_scores_counts_by_its_order() -> None:
     assert "mine" not in ranked[0].metadata
 
 
+def test_scores_of_an_earlier_reranker_do_not_pass_for_this_ones() -> None:
+    scored = [Document(text, metadata={"relevance_score": 0.1}) for text in ("a", "bbb", "cc")]
+
+    ranked = FailoverReranker(targets=[Scoring(key="mine")]).compress_documents(scored, QUERY)
+
+    assert [one.page_content for one in ranked] == ["bbb", "cc", "a"]
+
+
 async def test_the_documents_given_stay_as_they_are(servers: Servers) -> None:
     before = [document.model_copy(deep=True) for document in DOCUMENTS]
 

@@ -1,4 +1,4 @@
-"""Chunks of a chat model's stream: which have content, how it ends, who sent it."""
+"""Answers of a chat model: who gave them, which chunks have content, how a stream ends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk
-from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 from failover_core.engine.call import Call
 from failover_core.errors import BrokenStreamError
@@ -79,6 +79,14 @@ def _has_reason(chunk: ChatGenerationChunk) -> bool:
     return any(info.get(name) or metadata.get(name) for name in _REASONS)
 
 
+def signed(result: ChatResult, report: dict[str, Any]) -> ChatResult:
+    """Return a whole answer that says who served it."""
+    for generation in result.generations:
+        message = generation.message
+        message.response_metadata = {**message.response_metadata, REPORT: report}
+    return result
+
+
 class Signature:
     """Puts the report of a call on the last chunk of its stream, and on no other.
 
@@ -94,10 +102,8 @@ class Signature:
     def on(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
         """Return a chunk to pass on, signed if it is the last."""
         self._latest = chunk
-        metadata = chunk.message.response_metadata
-        metadata.pop(REPORT, None)  # a nested pool's, which is one attempt of this call
         if getattr(chunk.message, "chunk_position", None) == "last" and not self._is_signed:
-            metadata[REPORT] = self._call.report
+            chunk.message.response_metadata[REPORT] = self._call.report
             self._is_signed = True
         return chunk
 
