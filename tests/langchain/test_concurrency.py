@@ -68,6 +68,16 @@ def test_one_pool_serves_one_event_loop_after_another(
         assert router.status().failed_over == 0
 
 
+async def test_one_pool_serves_two_event_loops_at_once(chat: FailoverChatModel) -> None:
+    await chat.ainvoke("here")
+
+    there = await asyncio.to_thread(lambda: asyncio.run(chat.ainvoke("there")))
+    here = await chat.ainvoke("here again")
+
+    assert (there.content, here.content) == ("You said: there", "You said: here again")
+    assert chat.router.status().failed_over == 0
+
+
 async def until(happened: Callable[[], Any]) -> None:
     for _ in range(500):
         if happened():

@@ -97,7 +97,8 @@ async def test_a_reranker_without_scores_counts_by_its_order() -> None:
 
 
 def test_scores_of_an_earlier_reranker_do_not_pass_for_this_ones() -> None:
-    scored = [Document(text, metadata={"relevance_score": 0.1}) for text in ("a", "bbb", "cc")]
+    before = {"a": 0.9, "bbb": 0.1, "cc": 0.5}
+    scored = [Document(text, metadata={"relevance_score": one}) for text, one in before.items()]
 
     ranked = FailoverReranker(targets=[Scoring(key="mine")]).compress_documents(scored, QUERY)
 
