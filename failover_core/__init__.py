@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from failover_core.engine.breaker import State
 from failover_core.engine.ports import Clock, Dice
 from failover_core.engine.stats import Latency
 from failover_core.engine.status import Health, PoolStatus, TargetStatus
@@ -45,6 +46,7 @@ __all__ = [
     "RetryPolicy",
     "Router",
     "SpaceMismatchError",
+    "State",
     "Strategy",
     "Target",
     "TargetError",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 from tenacity import wait_exponential
@@ -14,6 +14,7 @@ from tenacity import wait_exponential
 from failover_core.clients import clients_from_urls
 from failover_core.errors import ConfigurationError
 from failover_core.policy import FailoverPolicy
+from failover_core.targets import Target
 
 N = TypeVar("N", int, float)
 
@@ -26,10 +27,11 @@ _NUMBERS: dict[type, str] = {int: "a whole number", float: "a number"}
 def with_url_clients(
     targets: Iterable[Any], *, model: str | None, provider: str, api_key: Any, **options: Any
 ) -> list[Any]:
-    """Return the targets with each plain string replaced by HTTP clients of its URLs.
+    """Return the targets with each string replaced by HTTP clients of its URLs.
 
     Args:
-        targets: objects, Targets, and strings of one URL or several with commas between.
+        targets: objects, strings of one URL or several with commas between, and Targets of
+            either; a Target's name and limits go over to the client of its URL.
         model: that the URLs serve.
         provider: whose protocol they speak, such as ``"infinity"``.
         api_key: one key for all, or a list or comma-separated string paired with the URLs.
@@ -39,20 +41,34 @@ def with_url_clients(
         ConfigurationError: a URL or an option cannot be used, or URLs come without a model.
     """
     targets = [targets] if isinstance(targets, str) else list(targets)
-    urls = split_urls(target for target in targets if isinstance(target, str))
+    urls_of = [split_urls(url) if (url := _url_in(target)) else [] for target in targets]
+    for place, (target, found) in enumerate(zip(targets, urls_of, strict=True)):
+        if _url_in(target) is not None and not found:
+            message = f"targets[{place}] is a string without a URL; write http://host:port"
+            raise ConfigurationError(message)
+    urls = list(chain.from_iterable(urls_of))
     if not urls:
         return targets
     if model is None:
-        message = f"targets: {urls[0]!r} is a URL, so model=… must say what to ask it for"
+        place = next(index for index, found in enumerate(urls_of) if found)
+        message = f"targets[{place}] is a URL; say with model=… what to ask it for"
         raise ConfigurationError(message)
     clients = iter(
         clients_from_urls(urls, provider=provider, model=model, api_key=api_key, **options)
     )
     in_place: list[Any] = []
-    for target in targets:
-        is_url = isinstance(target, str)
-        in_place += islice(clients, len(split_urls([target]))) if is_url else [target]
+    for target, found in zip(targets, urls_of, strict=True):
+        if isinstance(target, Target) and found:
+            in_place += [replace(target, client=client) for client in islice(clients, len(found))]
+        else:
+            in_place += islice(clients, len(found)) if found else [target]
     return in_place
+
+
+def _url_in(target: Any) -> str | None:
+    """Return the string that a target is, or that a Target holds."""
+    given = target.client if isinstance(target, Target) else target
+    return given if isinstance(given, str) else None
 
 
 def split_urls(urls: str | Iterable[str]) -> list[str]:

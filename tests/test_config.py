@@ -57,6 +57,19 @@ def test_strings_become_clients_in_their_place_and_objects_stay() -> None:
     ]
 
 
+def test_a_target_of_a_url_keeps_its_name_and_limits() -> None:
+    target = Target("http://a:7997", name="alpha", attempt_timeout=3)
+    (found,) = with_url_clients([target], model="m", provider="infinity", api_key=None)
+    assert (found.name, found.attempt_timeout) == ("alpha", 3)
+    assert found.client.name == "a:7997"
+
+
+@pytest.mark.parametrize("empty", ["", " , ", Target(" ", name="a")])
+def test_a_string_without_a_url_is_refused_by_its_place(empty: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"targets\[1\] is a string without a URL"):
+        with_url_clients(["http://a:1", empty], model="m", provider="infinity", api_key=None)
+
+
 def test_options_reach_every_client() -> None:
     made = built("http://a:7997,http://b:7997", timeout=7)
     assert [client.default_attempt_timeout for client in made] == [7, 7]
@@ -72,7 +85,7 @@ def test_objects_alone_need_no_model_and_the_callers_list_is_left_as_it_is() -> 
 @pytest.mark.parametrize(
     ("targets", "options", "message"),
     [
-        (["http://a"], {"model": None}, "model=… must say what to ask it for"),
+        (["http://a"], {"model": None}, "say with model=… what to ask it for"),
         (["ftp://a"], {}, "http"),
         (["a:7997"], {}, "http"),
         (["http://"], {}, "URL|host"),

@@ -11,7 +11,7 @@ EXPORTED = """
     AllTargetsFailedError AttemptTimeoutError BreakerPolicy BrokenStreamError Clock
     ConfigurationError Dice ErrorClass EventKind FailoverError FailoverEvent FailoverPolicy Health
     Latency MalformedResponseError PoolStatus ResponseStatusError RetryPolicy Router
-    SpaceMismatchError Strategy Target TargetError TargetStatus UnavailableError
+    SpaceMismatchError State Strategy Target TargetError TargetStatus UnavailableError
 """.split()  # noqa: SIM905 - a list of words is read as words
 
 HEAVY = ("langchain", "langchain_core", "llama_index", "openai", "aiohttp", "httpx", "numpy")
