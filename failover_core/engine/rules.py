@@ -48,7 +48,7 @@ _RULES = {
     ErrorClass.THROTTLED: Rule(Mark.THROTTLE, Move.NEXT, again=True),
     ErrorClass.QUOTA: Rule(Mark.EJECT, Move.NEXT),
     ErrorClass.AUTH: Rule(Mark.EJECT, Move.NEXT),
-    ErrorClass.MODEL_NOT_FOUND: Rule(Mark.FAILURE, Move.NEXT),
+    ErrorClass.MODEL_NOT_FOUND: _TRANSIENT,  # also what a server says while it loads its model
     ErrorClass.INVALID_REQUEST: _OURS_TO_RAISE,
     ErrorClass.INPUT_TOO_LARGE: Rule(Mark.NONE, Move.LARGER),
     ErrorClass.CONTENT_SAFETY: _OURS_TO_RAISE,

@@ -11,6 +11,7 @@ from typing import Self
 
 from failover_core.testing import Fault, FaultServer, faults
 
+# No refused keys: a call asks such a target only once, for keys do not heal within a call.
 _ANYWHERE: tuple[Fault, ...] = (
     faults.Reset(),
     faults.Hang(),
@@ -18,7 +19,6 @@ _ANYWHERE: tuple[Fault, ...] = (
     faults.Status(500),
     faults.Status(502),
     faults.Status(503),
-    faults.Status(401),
     faults.Status(404),
     faults.RetryAfter(1),
     faults.RetryAfter(1, code=503),
