@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint format test-real demo notebook clean
+.PHONY: help setup test lint format test-real demo notebook bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ setup: $(READY) ## build the virtual environment (every target does it when need
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("rag-failover needs Python 3.11 or newer; $(PYTHON) is %d.%d. Name another one: make PYTHON=python3.12 ..." % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test,lint]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test,lint,bench]"
 	@touch $@
 
 test: $(READY) ## run the tests on every core; PYTEST_ARGS="-k name" narrows them down
@@ -45,6 +45,9 @@ demo: $(READY) ## watch both frameworks answer while their servers are killed
 
 notebook: $(READY) ## execute every notebook from start to end, without saving it
 	$(BIN)/jupyter execute notebooks/*.ipynb
+
+bench: $(READY) ## measure the clients beside others in one run
+	$(BIN)/python benchmarks/transports.py
 
 clean: ## remove the virtual environment and every cache in the checkout
 	rm -rf $(VENV) build dist htmlcov .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
