@@ -1,19 +1,52 @@
-"""What can be read off wrapped objects, whose classes this library does not import."""
+"""The objects that targets wrap, whose classes this library does not import."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from failover_core.errors import ConfigurationError
 from failover_core.policy import FailoverPolicy
-from failover_core.targets import Target
+from failover_core.targets import Target, as_targets
 
 logger = logging.getLogger("failover_core")
 
 _TIMEOUTS = ("request_timeout", "default_request_timeout", "timeout")
 _LONGEST_QUIET_TIMEOUT = 60.0
+
+
+class UnfitError(Exception):
+    """An object cannot be a target of a class; the message is the remedy."""
+
+
+def adapted_targets(
+    targets: Iterable[Any], adapt: Callable[[Any], Any], *, owner: str
+) -> list[Target]:
+    """Return the targets, each with a name and with the client that serves for its object.
+
+    Args:
+        targets: objects and Targets, as the user gave them.
+        adapt: returns the client for an object, or raises UnfitError.
+        owner: the class whose targets they are, for the messages.
+
+    Raises:
+        ConfigurationError: there are none, two have one name, or one is unfit.
+    """
+    adapted = []
+    for place, target in enumerate(as_targets(targets, pool=owner)):
+        given = target.client
+        where = f"{owner}: targets[{place}] ({target.name!r}) is"
+        if isinstance(given, type):
+            message = f"{where} the class {given.__name__}; pass an instance"
+            raise ConfigurationError(message)
+        try:
+            adapted.append(replace(target, client=adapt(given)))
+        except UnfitError as remedy:
+            message = f"{where} {type(given).__name__}; {remedy}"
+            raise ConfigurationError(message) from None
+    return adapted
 
 
 def check_one_model(targets: Iterable[Target], *, pool: str, declared: str | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, closing
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
@@ -16,6 +16,7 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from pydantic import ConfigDict, model_validator
 
+from failover_core.children import UnfitError
 from failover_core.clients.registry import Keys
 from failover_core.config import chat_arguments
 from failover_core.engine.drivers import arun, astream, run, stream
@@ -59,7 +60,6 @@ class FailoverChatModel(BaseChatModel, Pooled):
     """
 
     model_config = Pooled.model_config | ConfigDict(extra="forbid")
-    pool_name: ClassVar[str] = "chat"
 
     streaming: bool = False
     """Whether ``invoke`` lets the children stream too, and puts the chunks together."""
@@ -288,11 +288,12 @@ class FailoverChatModel(BaseChatModel, Pooled):
         )
         return {name: value for name, value in given.items() if name not in theirs}
 
-    def _remedy(self, client: Any) -> str | None:
-        if is_chat_model(client):
-            return None
-        if isinstance(client, str):
-            return f"pass a chat model, or use {type(self).__name__}.from_urls for URLs"
-        if hasattr(client, "runnable") or hasattr(client, "bound"):
-            return "pass the model inside: fallbacks are targets here, and retries are a policy"
-        return "pass a chat model, a binding of one, or a configurable one"
+    def _adapted(self, child: Any) -> Any:
+        if is_chat_model(child):
+            return child
+        remedy = "pass a chat model, a binding of one, or a configurable one"
+        if isinstance(child, str):
+            remedy = f"pass a chat model, or use {type(self).__name__}.from_urls for URLs"
+        elif hasattr(child, "runnable") or hasattr(child, "bound"):
+            remedy = "pass the model inside: fallbacks are targets here, and retries are a policy"
+        raise UnfitError(remedy)

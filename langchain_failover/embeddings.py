@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self, cast
 
 from langchain_core.embeddings import Embeddings
 
-from failover_core.children import check_one_model
+from failover_core.children import UnfitError, check_one_model
 from failover_core.clients import clients_from_urls
 from failover_core.clients.registry import Keys
 from failover_core.config import embedding_arguments
@@ -59,7 +59,6 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
     """
 
     pool_class: ClassVar[type[Pool]] = _EmbeddingPool
-    pool_name: ClassVar[str] = "embeddings"
 
     dimension: int | None = None
     """Numbers in a vector; None takes that of the first answer."""
@@ -158,16 +157,16 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
 
     def _wrapped(self, targets: Sequence[Any]) -> list[Target]:
         wrapped = super()._wrapped(targets)
-        check_one_model(wrapped, pool=self.pool_name, declared=self.model)
+        check_one_model(wrapped, pool=type(self).__name__, declared=self.model)
         return wrapped
 
-    def _remedy(self, client: Any) -> str | None:
-        if isinstance(client, Embeddings | EmbeddingClient):
-            return None
-        return "pass an Embeddings object, a client of failover_core.clients, or a URL"
-
-    def _adapted(self, client: Any) -> Any:
-        return _Child(client) if isinstance(client, Embeddings) else client
+    def _adapted(self, child: Any) -> Any:
+        if isinstance(child, Embeddings):
+            return _Child(child)
+        if isinstance(child, EmbeddingClient):
+            return child
+        remedy = "pass an Embeddings object, a client of failover_core.clients, or a URL"
+        raise UnfitError(remedy)
 
 
 class _Child:

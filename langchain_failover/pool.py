@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from failover_core.children import warn_about_children
+from failover_core.children import adapted_targets, warn_about_children
 from failover_core.config import with_url_clients
 from failover_core.engine.strategies import Strategy
 from failover_core.errors import ConfigurationError
 from failover_core.policy import FailoverPolicy, Settings
 from failover_core.router import Router
-from failover_core.targets import Target, as_targets
+from failover_core.targets import Target
 
 
 class Pool(tuple[Target, ...]):  # noqa: SLOT001 - it does carry attributes
@@ -69,8 +68,6 @@ class Pooled(Settings):
     """In which order calls consider the targets."""
 
     pool_class: ClassVar[type[Pool]] = Pool
-    pool_name: ClassVar[str]
-    """Name of the pool in events, errors and log lines."""
 
     @property
     def router(self) -> Router:
@@ -110,35 +107,19 @@ class Pooled(Settings):
         return pool
 
     def _pool_settings(self) -> dict[str, Any]:
-        return {"policy": self.policy, "strategy": self.strategy, "name": self.pool_name}
+        return {"policy": self.policy, "strategy": self.strategy, "name": type(self).__name__}
 
     def _wrapped(self, targets: Sequence[Any]) -> list[Target]:
         """Return the targets, each with a client that the class can use."""
-        named = as_targets(targets, pool=self.pool_name)
-        return [self._wrap(target, place) for place, target in enumerate(named)]
+        return adapted_targets(targets, self._adapted, owner=type(self).__name__)
 
-    def _wrap(self, target: Target, place: int) -> Target:
-        """Return a target whose client the class can use.
+    def _adapted(self, child: Any) -> Any:
+        """Return the client that serves for a child.
 
         Raises:
-            ConfigurationError: the client is not what the class wraps.
+            UnfitError: the child is not what the class wraps.
         """
-        is_class = isinstance(target.client, type)
-        if remedy := "pass an instance" if is_class else self._remedy(target.client):
-            message = (
-                f"{type(self).__name__}: targets[{place}] ({target.name!r}) is "
-                f"{_described(target.client)}; {remedy}"
-            )
-            raise ConfigurationError(message)
-        return replace(target, client=self._adapted(target.client))
-
-    def _remedy(self, client: Any) -> str | None:
-        """Return what to pass instead, if a client is not what the class wraps."""
         raise NotImplementedError
-
-    def _adapted(self, client: Any) -> Any:
-        """Return the client in the shape that the class uses."""
-        return client
 
 
 class UrlPooled(Pooled):
@@ -160,7 +141,3 @@ class UrlPooled(Pooled):
         )
         self.api_key = None
         return super()._wrapped(clients)
-
-
-def _described(client: object) -> str:
-    return f"the class {client.__name__}" if isinstance(client, type) else type(client).__name__

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import Field
 
+from failover_core.children import UnfitError
 from failover_core.clients import clients_from_urls
 from failover_core.clients.registry import Keys
 from failover_core.config import reranker_arguments
@@ -45,8 +46,6 @@ class FailoverReranker(BaseDocumentCompressor, UrlPooled):
     Raises:
         ConfigurationError: a target or a setting cannot be used.
     """
-
-    pool_name: ClassVar[str] = "reranker"
 
     top_n: int | None = Field(default=None, ge=1)
     """Documents to return at the most; None returns all."""
@@ -144,10 +143,11 @@ class FailoverReranker(BaseDocumentCompressor, UrlPooled):
     def _reranker(self) -> Reranker:
         return Reranker(self.router.begin, top_n=self.top_n, score_threshold=self.score_threshold)
 
-    def _remedy(self, client: Any) -> str | None:
-        if isinstance(client, BaseDocumentCompressor | RerankClient):
-            return None
-        return "pass a document compressor, a client of failover_core.clients, or a URL"
+    def _adapted(self, child: Any) -> Any:
+        if isinstance(child, BaseDocumentCompressor | RerankClient):
+            return child
+        remedy = "pass a document compressor, a client of failover_core.clients, or a URL"
+        raise UnfitError(remedy)
 
 
 def _texts(documents: Sequence[Document]) -> list[str]:

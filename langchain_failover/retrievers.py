@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForRetrieverRun,
@@ -14,6 +14,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.vectorstores import VectorStore
 
+from failover_core.children import UnfitError
 from failover_core.engine.attempt import Attempt
 from failover_core.engine.drivers import arun, run
 from failover_core.errors import MalformedResponseError
@@ -40,7 +41,6 @@ class FailoverRetriever(BaseRetriever, Pooled):
     """
 
     model_config = Pooled.model_config
-    pool_name: ClassVar[str] = "retriever"
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **kwargs: Any
@@ -60,12 +60,13 @@ class FailoverRetriever(BaseRetriever, Pooled):
 
         return await arun(self.router.begin(), send)
 
-    def _remedy(self, client: Any) -> str | None:
-        if isinstance(client, VectorStore):
-            return "pass its .as_retriever()"
-        if isinstance(client, Runnable) and not isinstance(client, BaseLanguageModel):
-            return None
-        return "pass a retriever, or another runnable from a query to documents"
+    def _adapted(self, child: Any) -> Any:
+        if isinstance(child, Runnable) and not isinstance(child, BaseLanguageModel):
+            return child
+        remedy = "pass a retriever, or another runnable from a query to documents"
+        if isinstance(child, VectorStore):
+            remedy = "pass its .as_retriever()"
+        raise UnfitError(remedy)
 
 
 def _documents(answer: Any) -> list[Document]:

@@ -6,16 +6,15 @@ import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, NoReturn, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import BaseComponent
 from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation
 
-from failover_core import ConfigurationError, FailoverPolicy, Router, Strategy, Target
-from failover_core.children import warn_about_children
+from failover_core import FailoverPolicy, Router, Strategy, Target
+from failover_core.children import UnfitError, adapted_targets, warn_about_children
 from failover_core.policy import Settings
-from failover_core.targets import as_targets
 
 T = TypeVar("T")
 
@@ -27,9 +26,8 @@ Policy = FailoverPolicy | dict[str, Any] | None
 
 def build_router(
     targets: Targets,
-    client_of: Callable[[Any], Any],
+    adapt: Callable[[Any], Any],
     *,
-    wanted: str,
     name: str,
     policy: Policy,
     strategy: str | Strategy,
@@ -38,38 +36,34 @@ def build_router(
 
     Args:
         targets: as the user gave them.
-        client_of: returns the client for an object; None if it is of the wrong kind.
-        wanted: what the objects have to be, and the remedy, for the error.
-        name: of the pool.
+        adapt: returns the client for an object, or raises UnfitError.
+        name: of the pool and its class.
         policy: of every call.
         strategy: orders the targets.
 
     Raises:
         ConfigurationError: there are no targets, one is of the wrong kind, or a setting is bad.
     """
-    prepared = []
-    named = as_targets(targets, pool=name)
-    for index, (given, target) in enumerate(zip(targets, named, strict=True)):
-        client = client_of(target.client)
-        if client is None:
-            _refuse(name, index, target, wanted)
-        as_given = given if isinstance(given, Target) else Target(given)
-        prepared.append(replace(as_given, client=client))
-    router = Router(prepared, policy=policy, strategy=strategy, name=name)
+    adapted = adapted_targets(targets, adapt, owner=name)
+    router = Router(adapted, policy=policy, strategy=strategy, name=name)
     warn_about_children(router.targets, router.policy)
     return router
+
+
+def instance_of(kind: type, wanted: str) -> Callable[[Any], Any]:
+    """Return a function that lets objects of a kind through, and names the remedy for others."""
+
+    def adapt(child: Any) -> Any:
+        if not isinstance(child, kind):
+            raise UnfitError(wanted)
+        return child
+
+    return adapt
 
 
 def child_of(target: Target) -> Any:
     """Return the object that the user gave for a target."""
     return getattr(target.client, "child", target.client)
-
-
-def _refuse(pool: str, index: int, target: Target, wanted: str) -> NoReturn:
-    given = target.client
-    kind = f"the class {given.__name__}" if isinstance(given, type) else type(given).__name__
-    message = f"{pool}: targets[{index}] ({target.name!r}) is {kind}; {wanted}"
-    raise ConfigurationError(message)
 
 
 class Rebuilt:

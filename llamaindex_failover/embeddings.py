@@ -9,7 +9,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from pydantic import PrivateAttr, computed_field
 
 from failover_core import Router, Strategy
-from failover_core.children import check_one_model
+from failover_core.children import UnfitError, check_one_model
 from failover_core.config import embedding_arguments, with_url_clients
 from failover_core.embedding import Embedder, EmbeddingClient, Kind
 from failover_core.targets import model_of
@@ -181,8 +181,7 @@ class FailoverEmbedding(FailoverComponent, BaseEmbedding):
         declared = self.model_name if "model_name" in self.model_fields_set else None
         router = build_router(
             with_url_clients(self.targets, model=declared, provider="infinity", api_key=None),
-            _client_of,
-            wanted=_WANTED,
+            _adapted,
             name=self.class_name(),
             policy=self.policy,
             strategy=self.strategy,
@@ -222,9 +221,9 @@ class ChildEmbedding:
         return await child._aget_text_embeddings(list(texts))
 
 
-def _client_of(given: Any) -> Any:
-    """Return the client for an object; None if it is no embedding."""
-    if isinstance(given, BaseEmbedding):
-        return ChildEmbedding(given)
-    is_client = isinstance(given, EmbeddingClient) and not isinstance(given, type)
-    return given if is_client else None
+def _adapted(child: Any) -> Any:
+    if isinstance(child, BaseEmbedding):
+        return ChildEmbedding(child)
+    if isinstance(child, EmbeddingClient):
+        return child
+    raise UnfitError(_WANTED)

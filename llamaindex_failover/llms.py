@@ -20,7 +20,7 @@ from pydantic import PrivateAttr, computed_field
 
 from failover_core import Router, Strategy
 from failover_core.config import chat_arguments
-from llamaindex_failover.components import Policy, build_router
+from llamaindex_failover.components import Policy, build_router, instance_of
 from llamaindex_failover.llm_calls import fresh
 from llamaindex_failover.llm_metadata import common_metadata
 from llamaindex_failover.llm_structured import StructuredPrediction
@@ -187,8 +187,7 @@ class FailoverLLM(ToolCalling, StructuredPrediction):
     def _build_router(self) -> Router:
         return build_router(
             self.targets,
-            lambda client: client if isinstance(client, LLM) else None,
-            wanted=_WANTED,
+            instance_of(LLM, _WANTED),
             name=self.class_name(),
             policy=self.policy,
             strategy=self.strategy,

@@ -10,6 +10,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 from pydantic import PrivateAttr
 
 from failover_core import ConfigurationError, Router, Strategy
+from failover_core.children import UnfitError
 from failover_core.config import reranker_arguments, with_url_clients
 from failover_core.reranking import RerankClient, Reranker
 from llamaindex_failover.components import FailoverComponent, Policy, build_router
@@ -157,17 +158,16 @@ class FailoverRerank(FailoverComponent, BaseNodePostprocessor):
     def _build_router(self) -> Router:
         return build_router(
             with_url_clients(self.targets, model=self.model, provider="infinity", api_key=None),
-            _client_of,
-            wanted=_WANTED,
+            _adapted,
             name=self.class_name(),
             policy=self.policy,
             strategy=self.strategy,
         )
 
 
-def _client_of(given: Any) -> Any:
-    """Return the client for an object; None if it is no reranker."""
-    if isinstance(given, BaseNodePostprocessor):
-        return ChildReranker(given)
-    is_client = isinstance(given, RerankClient) and not isinstance(given, type)
-    return given if is_client else None
+def _adapted(child: Any) -> Any:
+    if isinstance(child, BaseNodePostprocessor):
+        return ChildReranker(child)
+    if isinstance(child, RerankClient):
+        return child
+    raise UnfitError(_WANTED)

@@ -10,7 +10,7 @@ from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import IndexNode, NodeWithScore, QueryBundle
 
 from failover_core import Router, Strategy
-from llamaindex_failover.components import Policy, Rebuilt, Targets, build_router
+from llamaindex_failover.components import Policy, Rebuilt, Targets, build_router, instance_of
 
 _WANTED = (
     "give a retriever of LlamaIndex (a subclass of BaseRetriever), such as index.as_retriever()"
@@ -58,8 +58,7 @@ class FailoverRetriever(Rebuilt, BaseRetriever):
         self._strategy = strategy
         self._router = build_router(
             targets,
-            lambda client: client if isinstance(client, BaseRetriever) else None,
-            wanted=_WANTED,
+            instance_of(BaseRetriever, _WANTED),
             name="FailoverRetriever",
             policy=policy,
             strategy=strategy,
