@@ -47,10 +47,15 @@ def clients_from_urls(
             cannot be used.
     """
     client = _client_class(provider)
-    return [
-        client(url, model=model, api_key=key, **options)
-        for url, key in paired_with_keys(urls, api_key)
-    ]
+    clients = []
+    for place, (url, key) in enumerate(paired_with_keys(urls, api_key)):
+        try:
+            clients.append(client(url, model=model, api_key=key, **options))
+        except ConfigurationError as error:
+            # Named by its place: what is no URL may be a key that got there by mistake.
+            message = f"urls[{place}]: {error}"
+            raise ConfigurationError(message) from None
+    return clients
 
 
 def paired_with_keys(

@@ -377,3 +377,8 @@ def test_a_transport_error_names_no_secret_url_part(door: Door, server: FaultSer
     with client, pytest.raises(httpx.TransportError) as caught:
         door.embed(client, ["a"])
     assert KEY not in str(caught.value)
+
+
+def test_a_url_that_cannot_be_used_is_named_by_its_place() -> None:
+    with pytest.raises(ConfigurationError, match=r"^urls\[1\]: base_url: must start with http"):
+        clients_from_urls("http://a:7997, gpu-2:7997", model="m")
