@@ -17,7 +17,7 @@ from failover_core.engine import workers
 from failover_core.engine.deadline import current_deadline
 from tests.engine.doors import Doors
 
-GRACE = 0.5
+GRACE = 1.0
 """Seconds past a deadline within which a call must be back, on a machine under load; the hanging
 clients hang for far longer."""
 
