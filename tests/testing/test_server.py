@@ -226,7 +226,7 @@ def test_another_process_sets_faults_through_the_control_endpoint(
 
 
 def test_an_ordered_fault_may_end_by_itself(fault_server: FaultServer, http: httpx.Client) -> None:
-    order = {"fault": "refuse", "lasting": 0.1}
+    order = {"fault": "refuse", "lasting": 1.0}
     assert http.post("/_fault", json=order).status_code == 200
     with pytest.raises(httpx.TransportError):
         http.get("/health")
