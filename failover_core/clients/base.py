@@ -13,7 +13,6 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, Unpack
 
 import httpx
@@ -25,6 +24,7 @@ from pydantic import SecretStr
 from failover_core.clients.answers import decode
 from failover_core.clients.complaints import complaint
 from failover_core.clients.settings import ClientOptions, ClientSettings
+from failover_core.embedding.texts import checked_texts
 from failover_core.engine.deadline import current_deadline
 from failover_core.errors import (
     AttemptTimeoutError,
@@ -129,11 +129,11 @@ class HttpClient(ABC):
             AttemptTimeoutError: the answer was not complete in time.
             httpx.TransportError: the connection failed.
         """
-        return self._run(self._embed(_checked(texts, "texts"), kind))
+        return self._run(self._embed(checked_texts(texts), kind))
 
     async def aembed(self, texts: Sequence[str], kind: Kind) -> NDArray[np.float32]:
         """Do what ``embed`` does."""
-        return await self._arun(self._embed(_checked(texts, "texts"), kind))
+        return await self._arun(self._embed(checked_texts(texts), kind))
 
     def rerank(
         self, query: str, documents: Sequence[str], top_n: int | None = None
@@ -151,13 +151,13 @@ class HttpClient(ABC):
             AttemptTimeoutError: the answer was not complete in time.
             httpx.TransportError: the connection failed.
         """
-        return self._run(self._rerank(query, _checked(documents, "documents"), top_n))
+        return self._run(self._rerank(query, checked_texts(documents, "documents"), top_n))
 
     async def arerank(
         self, query: str, documents: Sequence[str], top_n: int | None = None
     ) -> list[RankedDocument]:
         """Do what ``rerank`` does."""
-        return await self._arun(self._rerank(query, _checked(documents, "documents"), top_n))
+        return await self._arun(self._rerank(query, checked_texts(documents, "documents"), top_n))
 
     def close(self) -> None:
         """Close the connections at rest. The client stays usable."""
@@ -165,7 +165,7 @@ class HttpClient(ABC):
 
     async def aclose(self) -> None:
         """Do what ``close`` does."""
-        self.close()
+        await self._transport.aclose()
 
     @abstractmethod
     def _embed(self, texts: list[str], kind: Kind) -> Dialogue[NDArray[np.float32]]:
@@ -230,12 +230,10 @@ class HttpClient(ABC):
         url = self._paths.get(post.path)
         if url is None:
             url = self._paths[post.path] = httpx.URL(self._settings.base_url + post.path)
-        limits = {
-            "deadline": deadline,
-            "max_response_bytes": self._settings.max_response_bytes,
-        }
-        body = _encoded(post)
-        return httpx.Request("POST", url, headers=self._headers, content=body, extensions=limits)
+        limits = {"deadline": deadline, "max_response_bytes": self._settings.max_response_bytes}
+        return httpx.Request(
+            "POST", url, headers=self._headers, content=_encoded(post), extensions=limits
+        )
 
     def _reply(self, dialogue: Dialogue[T], post: Post, response: httpx.Response) -> partial[Post]:
         """Return how the dialogue goes on after an answer."""
@@ -270,23 +268,13 @@ class HttpClient(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     def __repr__(self) -> str:
@@ -304,22 +292,6 @@ C = TypeVar("C", bound=HttpClient)
 
 def _rebuild(cls: type[C], settings: dict[str, Any]) -> C:
     return cls(**settings)
-
-
-def _checked(texts: Sequence[str], field: str) -> list[str]:
-    """Return texts as a list.
-
-    Raises:
-        ConfigurationError: it is one text, or one of them is no text.
-    """
-    if isinstance(texts, str):
-        message = f"{field}: is a single text; put it into a list"
-        raise ConfigurationError(message)
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            message = f"{field}[{index}]: is {type(text).__name__}; pass a str"
-            raise ConfigurationError(message)
-    return list(texts)
 
 
 def _encoded(post: Post) -> bytes:

@@ -22,11 +22,14 @@ import time
 import weakref
 from concurrent.futures import Future
 from contextlib import suppress
+from contextvars import ContextVar
 from functools import cache
 from types import SimpleNamespace
 
 import aiohttp
 import httpx
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 
 from failover_core.clients.io_thread import PATIENCE, submit
 from failover_core.errors import MalformedResponseError
@@ -134,8 +137,14 @@ class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
             allow_redirects=False,
             trace_request_ctx=trace,
         )
-        async with sending as response:
-            content = await _bounded(response, request.extensions["max_response_bytes"])
+        try:
+            async with sending as response:
+                content = await _bounded(response, request.extensions["max_response_bytes"])
+        except BaseException:
+            # aiohttp closes it, which waits until the server has read what was sent to it.
+            if connection := _connection.get():
+                connection.abort()
+            raise
         return httpx.Response(
             response.status,
             headers=list(response.raw_headers),
@@ -150,7 +159,7 @@ class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
             reuse = aiohttp.TraceConfig()
             reuse.on_connection_reuseconn.append(_note_reuse)
             self._sessions[loop] = session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
+                connector=_Connector(
                     ssl=self._ssl_context or True,
                     limit=self._max_connections,
                     keepalive_timeout=_REST,
@@ -161,6 +170,19 @@ class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
             )
             _OPEN[session] = loop
         return self._sessions[loop]
+
+
+_connection: ContextVar[asyncio.Transport | None] = ContextVar("_connection", default=None)
+"""The connection of the running exchange, as soon as it has one."""
+
+
+class _Connector(aiohttp.TCPConnector):
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        connection = await super().connect(req, traces, timeout)
+        _connection.set(connection.transport)
+        return connection
 
 
 async def _bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:

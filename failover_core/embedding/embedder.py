@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from failover_core.classify import classify
 from failover_core.embedding.protocol import Kind
+from failover_core.embedding.texts import checked_texts
 from failover_core.engine.attempt import Attempt
 from failover_core.engine.call import Call
 from failover_core.engine.drivers import arun, run
@@ -132,7 +133,7 @@ class _Batches:
     """The batches still to do and the vectors already there. Sends nothing itself."""
 
     def __init__(self, texts: Iterable[str], size: int) -> None:
-        self._texts = _checked_texts(texts)
+        self._texts = checked_texts(texts)
         count = len(self._texts)
         starts = range(0, count, size)
         self._left = deque((start, min(start + size, count)) for start in starts)
@@ -168,17 +169,3 @@ def _is_too_large(error: Exception) -> bool:
     errors = error.exceptions if isinstance(error, AllTargetsFailedError) else (error,)
     classes = (classify(each, wall=0.0).error_class for each in errors)
     return ErrorClass.INPUT_TOO_LARGE in classes
-
-
-def _checked_texts(texts: Any) -> list[str]:
-    if isinstance(texts, str) or not isinstance(texts, Iterable):
-        what = "one string" if isinstance(texts, str) else type(texts).__name__
-        message = f"texts is {what}; give a list of strings"
-        raise ConfigurationError(message)
-    # A copy, so that a caller who changes the list meanwhile does not shift the vectors.
-    copied = list(texts)
-    for index, text in enumerate(copied):
-        if not isinstance(text, str):
-            message = f"texts[{index}] is {type(text).__name__}; every text must be a string"
-            raise ConfigurationError(message)
-    return copied
