@@ -106,3 +106,15 @@ def test_streams_longer_than_the_lease_of_a_probe_still_bring_a_target_back(
     assert router.status()["a"].state == "closed"
     for stream in streams:
         assert list(stream) in ([], ["a"], ["b"])
+
+
+def test_a_failed_probe_is_not_sent_again_at_the_users_expense(
+    pool: Callable[..., Router], fake_clock: FakeClock
+) -> None:
+    router = pool("a", "b", policy={"retry": {"attempts": 3, "prefer": "retry"}})
+    fail_first(router, 2)  # three sends, and two more
+    assert router.status()["a"].requests == 5
+    fake_clock.advance(5)
+    fail_first(router, 1)
+    assert router.status()["a"].requests == 6
+    assert not router.status().failed
