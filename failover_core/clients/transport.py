@@ -178,7 +178,10 @@ _connection: ContextVar[asyncio.Transport | None] = ContextVar("_connection", de
 
 class _Connector(aiohttp.TCPConnector):
     async def connect(
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's signature
     ) -> Connection:
         connection = await super().connect(req, traces, timeout)
         _connection.set(connection.transport)
