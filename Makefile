@@ -46,8 +46,9 @@ demo: $(READY) ## watch both frameworks answer while their servers are killed
 notebook: $(READY) ## execute every notebook from start to end, without saving it
 	$(BIN)/jupyter execute notebooks/*.ipynb
 
-bench: $(READY) ## measure the clients beside others in one run
-	$(BIN)/python benchmarks/transports.py
+bench: $(READY) ## measure what the engine adds, and the clients beside others
+	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.transports
 
 clean: ## remove the virtual environment and every cache in the checkout
 	rm -rf $(VENV) build dist htmlcov .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
