@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from failover_core.engine.call import Call
@@ -65,6 +66,15 @@ class Router:
             dice=dice or system_dice(),
             publish=self.events.publish,
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy begins with targets and settings alone: health and counts are this process's.
+        settings: dict[str, Any] = {
+            "policy": self.policy,
+            "strategy": self._pool.strategy,
+            "name": self.name,
+        }
+        return partial(type(self), **settings), (self.targets,)
 
     def __repr__(self) -> str:
         names = ", ".join(str(target.name) for target in self.targets)

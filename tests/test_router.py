@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import pickle
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -280,3 +282,22 @@ async def test_an_empty_async_stream_is_an_answer() -> None:
     router = Router(named("a", "b"))
     assert [chunk async for chunk in router.astream(empty)] == []
     assert router.status()["b"].requests == 0
+
+
+def through_pickle(router: Router) -> Router:
+    found = pickle.loads(pickle.dumps(router))  # noqa: S301 - our own bytes
+    assert isinstance(found, Router)
+    return found
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, through_pickle])
+def test_a_copy_has_the_targets_and_settings_but_no_history(
+    copied: Callable[[Router], Router],
+) -> None:
+    router = Router(["a", "b"], policy={"attempt_timeout": 3}, name="letters")
+    router.run(str)
+    twin = copied(router)
+    assert repr(twin) == repr(router)
+    assert (twin.policy.attempt_timeout, twin.targets) == (3, router.targets)
+    assert twin.status().requests == 0
+    assert twin.run(str.upper) == "A"
