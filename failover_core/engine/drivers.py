@@ -197,8 +197,9 @@ async def _achunks(
     iterator = aiter(source)
     try:
         while True:
+            silence = call.silence(attempt)  # raises when no time is left: nothing is begun then
             try:
-                chunk = await _within(anext(iterator), call.silence(attempt))
+                chunk = await _within(anext(iterator), silence)
             except StopAsyncIteration:
                 return
             yield chunk
