@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from failover_core.errors import ConfigurationError
-from failover_core.testing.faults import Fault, Refuse
+from failover_core.testing.faults import Fault
+from failover_core.testing.faults.transport import strikes_server
 
 CONTROL_PATH = "/_fault"
 
@@ -37,10 +38,10 @@ class Order:
         settings = dict(body)
         name, path, lasting = (settings.pop(key, None) for key in ("fault", "path", "lasting"))
         fault = None if name is None else Fault.named(name, **settings)
-        if isinstance(fault, Refuse) and (path is not None or lasting is None):
+        if fault and strikes_server(fault) and (path is not None or lasting is None):
             message = (
-                "control: refuse strikes a whole server, so it takes no path, and needs a time in "
-                "lasting, as no later order could come through"
+                f"control: {fault.name()} strikes a whole server, so it takes no path, and needs "
+                "a time in lasting, as no later order could come through"
             )
             raise ConfigurationError(message)
         return cls(fault, path, lasting)

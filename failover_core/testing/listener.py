@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import threading
-from asyncio import StreamReader, StreamWriter
+from asyncio import StreamReader, StreamReaderProtocol, StreamWriter
 from collections.abc import Awaitable, Callable, Iterator
 
 from failover_core.errors import ConfigurationError
@@ -49,11 +50,21 @@ class Port:
 
 
 class ListenerThread:
-    """A daemon thread with an event loop, which may listen and not listen in turns."""
+    """A daemon thread with an event loop, which may listen and not listen in turns.
 
-    def __init__(self, port: Port, serve: Serve, *, listening: bool) -> None:
+    Args:
+        port: where to listen.
+        serve: serves one connection.
+        tls: what connections are secured with; None is not at all.
+        listening: whether it listens from the start.
+    """
+
+    def __init__(
+        self, port: Port, serve: Serve, *, tls: ssl.SSLContext | None, listening: bool
+    ) -> None:
         self._port = port
         self._serve = serve
+        self._tls = tls
         self._listening: socket.socket | None = port.listen() if listening else None
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[StreamWriter] = set()
@@ -76,8 +87,11 @@ class ListenerThread:
 
         asyncio.run_coroutine_threadsafe(act(), self._loop).result()
 
-    def open(self) -> None:
+    def open(self, tls: ssl.SSLContext | None) -> None:
         """Accept connections, if it does not yet. To be called in the loop."""
+        if tls is not self._tls:
+            self._tls = tls
+            self._reset()
         if self._listening is None:
             self._listening = self._port.listen()
             self._loop.add_reader(self._listening, self._accept, self._listening)
@@ -88,6 +102,9 @@ class ListenerThread:
             self._loop.remove_reader(self._listening)
             self._listening = None
             self._port.shut()
+        self._reset()
+
+    def _reset(self) -> None:
         for writer in self._writers:
             abort(writer)
 
@@ -117,7 +134,10 @@ class ListenerThread:
 
     async def _connected(self, connection: socket.socket) -> None:
         connection.setblocking(False)  # noqa: FBT003 - the socket's own signature
-        reader, writer = await asyncio.open_connection(sock=connection, limit=_READ_LIMIT)
+        try:
+            reader, writer = await self._streams(connection)
+        except OSError:
+            return  # they could not agree on TLS, or the client has gone
         self._writers.add(writer)
         try:
             if self._listening is None:
@@ -129,6 +149,14 @@ class ListenerThread:
         finally:
             self._writers.discard(writer)
             writer.close()
+
+    async def _streams(self, connection: socket.socket) -> tuple[StreamReader, StreamWriter]:
+        reader = StreamReader(_READ_LIMIT)
+        protocol = StreamReaderProtocol(reader)
+        transport, _ = await self._loop.connect_accepted_socket(
+            lambda: protocol, connection, ssl=self._tls
+        )
+        return reader, StreamWriter(transport, protocol, reader, self._loop)
 
 
 def _bind(number: int) -> socket.socket:

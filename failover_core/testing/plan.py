@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from failover_core.errors import ConfigurationError
-from failover_core.testing.faults import Fault, Refuse
+from failover_core.testing.faults import Fault
+from failover_core.testing.faults.transport import strikes_server
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +41,14 @@ class FaultPlan:
     def set(self, fault: Fault | None, path: str | None = None) -> None:
         """Set or clear (None) the fault of a path, or of the server."""
         if path is not None:
-            _refuse_nothing([fault])
+            _refuse_those_of_servers([fault])
         with self._lock:
             self._faults[path] = Planned(fault, time.monotonic())
 
     def script(self, faults: Iterable[Fault | None], path: str | None = None) -> None:
         """Give the next requests one fault each, None being health."""
         played = deque(faults)
-        _refuse_nothing(played)
+        _refuse_those_of_servers(played)
         with self._lock:
             self._scripts[path] = played
 
@@ -65,10 +66,11 @@ class FaultPlan:
         return Planned(None, now)
 
 
-def _refuse_nothing(faults: Iterable[Fault | None]) -> None:
-    if any(isinstance(fault, Refuse) for fault in faults):
-        message = (
-            "fault refuse: strikes a whole server, not a path or one request of a script; "
-            "set server.fault, or use Reset"
-        )
-        raise ConfigurationError(message)
+def _refuse_those_of_servers(faults: Iterable[Fault | None]) -> None:
+    for fault in faults:
+        if fault and strikes_server(fault):
+            message = (
+                f"fault {fault.name()}: strikes a whole server, not a path or one request of a "
+                "script; set server.fault, or use Reset"
+            )
+            raise ConfigurationError(message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import threading
 import time
 import weakref
@@ -12,12 +13,13 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 from typing import Self
 
 from failover_core.errors import ConfigurationError
 from failover_core.testing.control import CONTROL_PATH, Order
 from failover_core.testing.exchange import Exchange
-from failover_core.testing.faults import Fault, Refuse
+from failover_core.testing.faults import Fault, Refuse, TlsFailure
 from failover_core.testing.framing import Reply, Request, read_request
 from failover_core.testing.listener import ListenerThread, Port
 from failover_core.testing.plan import FaultPlan
@@ -25,6 +27,7 @@ from failover_core.testing.protocols import Service
 
 _KEPT_REQUESTS = 10_000
 _HEALTHY = Fault()
+_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 
 
 class FaultServer:
@@ -50,12 +53,13 @@ class FaultServer:
         chunk_latency: the time before each chunk of a stream, in seconds; may be set likewise.
         max_concurrency: requests served at once, while others wait; None is unlimited.
         offers_base64: whether vectors come in base64 if asked for.
+        certificate: file (PEM) with a certificate and its key, to speak HTTPS; None is HTTP.
 
     Raises:
-        ConfigurationError: the port is taken.
+        ConfigurationError: the port is taken, or the certificate cannot be used.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - independent settings, each by its name
         self,
         *,
         port: int = 0,
@@ -66,6 +70,7 @@ class FaultServer:
         chunk_latency: float = 0.0,
         max_concurrency: int | None = None,
         offers_base64: bool = True,
+        certificate: str | Path | None = None,
     ) -> None:
         self.latency = latency
         self.chunk_latency = chunk_latency
@@ -80,6 +85,7 @@ class FaultServer:
         self._lock = threading.Lock()
         # Held while another thread waits for the loop, so the loop itself must never take it.
         self._lifecycle = threading.Lock()
+        self._tls = None if certificate is None else _tls_context(certificate)
         self._port = Port(port)
         self._thread: ListenerThread | None = None
         self._expiries: dict[str | None, asyncio.TimerHandle] = {}
@@ -93,7 +99,7 @@ class FaultServer:
     @property
     def url(self) -> str:
         """The base URL, without ``/v1`` and without a trailing slash."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     def start(self) -> Self:
         """Start the server, if it does not run; connections are accepted on return."""
@@ -101,8 +107,12 @@ class FaultServer:
             if self._thread is None:
                 if self._places is not None:
                     self._gate = asyncio.Semaphore(self._places)
-                listening = not isinstance(self.fault, Refuse)
-                self._thread = ListenerThread(self._port, self._serve, listening=listening)
+                self._thread = ListenerThread(
+                    self._port,
+                    self._serve,
+                    tls=self._tls_now(),
+                    listening=not isinstance(self.fault, Refuse),
+                )
         return self
 
     def stop(self) -> None:
@@ -151,6 +161,7 @@ class FaultServer:
 
     def set_fault(self, fault: Fault | None, *, path: str | None = None) -> None:
         """Set the fault of one path, such as ``/embeddings``, or of the whole server."""
+        self._check(fault)
         with self._lifecycle:
             if self._thread is None:
                 self._plan.set(fault, path)
@@ -204,6 +215,7 @@ class FaultServer:
     async def _control(self, exchange: Exchange) -> None:
         try:
             order = Order.read(exchange.request.body)
+            self._check(order.fault)
         except ConfigurationError as error:
             await exchange.send(Reply(400, {"detail": str(error)}))
             return
@@ -220,9 +232,28 @@ class FaultServer:
         if isinstance(self._plan.get(), Refuse):
             thread.shut()
         else:
-            thread.open()
+            thread.open(self._tls_now())
         if order.lasting is not None:
             health = Order(None, order.path)
             self._expiries[order.path] = asyncio.get_running_loop().call_later(
                 order.lasting, self._apply, thread, health
             )
+
+    def _check(self, fault: Fault | None) -> None:
+        if isinstance(fault, TlsFailure) and self._tls is None:
+            message = "fault tls_failure: needs a server with TLS; give it a certificate"
+            raise ConfigurationError(message)
+
+    def _tls_now(self) -> ssl.SSLContext | None:
+        """Return what secures connections; without a certificate no client agrees to it."""
+        return _NO_TLS if isinstance(self.fault, TlsFailure) else self._tls
+
+
+def _tls_context(certificate: str | Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate)
+    except OSError as error:
+        message = f"certificate: {certificate} cannot be used ({error}); name a PEM file with a key"
+        raise ConfigurationError(message) from error
+    return context

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import math
+import ssl
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,6 +18,8 @@ import pytest
 
 from failover_core.errors import ConfigurationError
 from failover_core.testing import Fault, FaultServer, faults
+
+Servers = Callable[..., list[FaultServer]]
 
 EMBED = {"model": "m", "input": ["one", "two", "three"]}
 RERANK = {"model": "m", "query": "one", "documents": ["one", "two", "three"]}
@@ -75,6 +79,76 @@ def test_a_trickle_outlasts_any_read_timeout_and_is_right_in_the_end(
     trickled = http.post("/embeddings", json={**EMBED, "dimensions": 1}, timeout=0.1)
     assert time.monotonic() - began > 0.1
     assert trickled.json()["data"] == healthy
+
+
+def test_a_narrow_line_takes_its_time_and_brings_everything(
+    fault_server: FaultServer, http: httpx.Client
+) -> None:
+    healthy = embed(http, dimensions=64)
+    fault_server.fault = faults.Bandwidth(bytes_per_second=len(healthy.content) / 0.2)
+    began = time.monotonic()
+    assert embed(http, dimensions=64).json() == healthy.json()
+    assert time.monotonic() - began >= 0.2
+
+
+def test_a_close_may_come_long_after_the_answer_that_it_ends(
+    fault_server: FaultServer, http: httpx.Client
+) -> None:
+    healthy = embed(http)
+    fault_server.fault = faults.SlowClose(seconds=0.2)
+    began = time.monotonic()
+    answer = embed(http)
+    assert answer.json() == healthy.json()
+    assert "content-length" not in answer.headers
+    assert time.monotonic() - began >= 0.2
+    with pytest.raises(httpx.ReadTimeout):
+        http.post("/embeddings", json=EMBED, timeout=0.1)
+    assert '"finish_reason":"stop"' in stream(http)[-2]
+
+
+CERTIFICATE = str(Path(__file__).parents[1] / "clients" / "localhost.pem")
+
+
+def test_a_server_with_a_certificate_speaks_tls_until_it_fails(fault_servers: Servers) -> None:
+    (server,) = fault_servers(certificate=CERTIFICATE)
+    trusted = ssl.create_default_context(cafile=CERTIFICATE)
+    url = server.url.replace("127.0.0.1", "localhost")  # whose certificate it is
+    with httpx.Client(base_url=url, verify=trusted, timeout=5) as http:
+        assert embed(http).status_code == 200
+        with server.failing(faults.TlsFailure()):
+            for _ in range(2):
+                with pytest.raises(httpx.TransportError):
+                    embed(http)
+            with pytest.raises(httpx.ConnectError, match="SSL"):
+                embed(http)
+        assert embed(http).status_code == 200
+        server.stop()
+        server.fault = faults.TlsFailure()
+        server.start()
+        with pytest.raises(httpx.ConnectError):
+            embed(http)
+        server.fault = None
+        for fault in (faults.Reset(), faults.Hang()):
+            with server.failing(fault), pytest.raises(httpx.TransportError):
+                http.post("/embeddings", json=EMBED, timeout=0.2)
+        with server.failing(faults.SlowClose(0)):
+            assert len(embed(http).json()["data"]) == 3
+
+
+def test_tls_fails_only_where_it_is_spoken(fault_server: FaultServer, http: httpx.Client) -> None:
+    with pytest.raises(ConfigurationError, match="certificate"):
+        fault_server.fault = faults.TlsFailure()
+    order = {"fault": "tls_failure", "lasting": 1}
+    assert http.post("/_fault", json=order).status_code == 400
+    assert embed(http).status_code == 200
+
+
+def test_a_certificate_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="missing"):
+        FaultServer(certificate=tmp_path / "missing.pem")
+    (tmp_path / "empty.pem").write_text("")
+    with pytest.raises(ConfigurationError, match="empty"):
+        FaultServer(certificate=tmp_path / "empty.pem")
 
 
 def test_a_status_carries_its_body_and_headers(
@@ -303,7 +377,12 @@ def test_a_fault_is_parsed_with_its_settings() -> None:
 
 @pytest.mark.parametrize(
     ("text", "named"),
-    [("explode", "explode"), ("status:cod=5", "cod"), ("flap:fault=refuse", "Refuse")],
+    [
+        ("explode", "explode"),
+        ("status:cod=5", "cod"),
+        ("flap:fault=refuse", "Refuse"),
+        ("flap:fault=tls_failure", "TlsFailure"),
+    ],
 )
 def test_an_impossible_fault_is_named(text: str, named: str) -> None:
     with pytest.raises(ConfigurationError, match=named):

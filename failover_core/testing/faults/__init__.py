@@ -30,17 +30,21 @@ from failover_core.testing.faults.streams import (
     StreamReset,
 )
 from failover_core.testing.faults.transport import (
+    Bandwidth,
     Flap,
     Hang,
     HugeBody,
     Refuse,
     Reset,
     Slow,
+    SlowClose,
+    TlsFailure,
     Trickle,
     Truncate,
 )
 
 __all__ = [
+    "Bandwidth",
     "DuplicateIndex",
     "EmptyVectors",
     "ErrorInside200",
@@ -60,11 +64,13 @@ __all__ = [
     "RetryAfter",
     "Shuffled",
     "Slow",
+    "SlowClose",
     "Status",
     "StreamEnd",
     "StreamError",
     "StreamHang",
     "StreamReset",
+    "TlsFailure",
     "Trickle",
     "Truncate",
     "WrongCount",

@@ -16,18 +16,32 @@ if TYPE_CHECKING:
     from failover_core.testing.exchange import Exchange
 
 _BLOCK = 1 << 16
+_TICK = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Refuse(Fault):
+class _ServerFault(Fault):
+    """Strikes the whole server: it cannot be set for one path, in a script or in a ``Flap``."""
+
+    async def play(self, exchange: Exchange) -> None:
+        """Reset a connection that was accepted just before the fault was set."""
+        exchange.reset()
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse(_ServerFault):
     """Nobody listens: new connections are refused, live ones are reset.
 
     It strikes the whole server, so it cannot be set for one path, in a script or in a ``Flap``.
     """
 
-    async def play(self, exchange: Exchange) -> None:
-        """Reset a connection that was accepted just before the fault was set."""
-        exchange.reset()
+
+@dataclass(frozen=True, slots=True)
+class TlsFailure(_ServerFault):
+    """No client can agree with the server on TLS; live connections are reset.
+
+    Only for a server with a ``certificate``. It strikes the whole server, as ``Refuse`` does.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +86,35 @@ class Trickle(Fault):
 
 
 @dataclass(frozen=True, slots=True)
+class Bandwidth(Fault):
+    """The right answer, headers too, over a line of so many ``bytes_per_second``."""
+
+    bytes_per_second: float = 16_384.0
+
+    async def play(self, exchange: Exchange) -> None:
+        """Send the answer as fast as the line allows."""
+        size = max(1, round(self.bytes_per_second * _TICK))
+        await Trickle(size / self.bytes_per_second, size).play(exchange)
+
+
+@dataclass(frozen=True, slots=True)
+class SlowClose(Fault):
+    """The right answer without a length, ended by a close that comes ``seconds`` late."""
+
+    seconds: float = 1.0
+
+    async def play(self, exchange: Exchange) -> None:
+        """Send the answer, and close after a while."""
+        head, *chunks = exchange.reply.pieces()
+        if not chunks:
+            head = exchange.reply.head({"connection": "close"}) + exchange.reply.body()
+        await exchange.write([head, *chunks[:-1]])
+        await asyncio.sleep(self.seconds)
+        await exchange.write(chunks[-1:])
+        exchange.close()
+
+
+@dataclass(frozen=True, slots=True)
 class Truncate(Fault):
     """A close (FIN) in the middle of the body: ``missing`` announced bytes are never sent."""
 
@@ -104,8 +147,11 @@ class Flap(Fault):
     fault: Fault = field(default_factory=lambda: Status(503))
 
     def __post_init__(self) -> None:
-        if isinstance(self.fault, Refuse):
-            message = "fault flap: fault cannot be Refuse, which strikes a whole server; use Reset"
+        if strikes_server(self.fault):
+            message = (
+                f"fault flap: fault cannot be {type(self.fault).__name__}, "
+                "which strikes a whole server; use Reset"
+            )
             raise ConfigurationError(message)
 
     async def play(self, exchange: Exchange) -> None:
@@ -134,6 +180,11 @@ class HugeBody(Fault):
         for at in range(0, self.size, _BLOCK):
             yield chunk(b"x" * min(_BLOCK, self.size - at))
         yield chunk(b'"') + chunk(b"")
+
+
+def strikes_server(fault: Fault | None) -> bool:
+    """Return whether a fault is one of connections before any request, so of all of them."""
+    return isinstance(fault, _ServerFault)
 
 
 def _beginning(exchange: Exchange, size: int) -> bytes:
