@@ -12,8 +12,33 @@ from failover_core import Router
 from failover_core.testing import FakeClock, ScriptedClient
 from failover_core.testing.fixtures import fake_clock
 from tests.engine.doors import Door, Doors
+from tests.figures import FULL, Figure, figure_of, table
 
 __all__ = ["fake_clock"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "figure: notes a figure; make test-full runs only these")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "figure" in getattr(item, "fixturenames", ()):
+            item.add_marker("figure")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    reports = [report for group in terminalreporter.stats.values() for report in group]
+    if lines := table(reports):
+        terminalreporter.section("figures" if FULL else "figures (make test-full: full sizes)")
+        terminalreporter.write_line("\n".join(lines))
+
+
+@pytest.fixture
+def figure(record_property: Callable[[str, Any], None]) -> Figure:
+    """Return what notes figures for the table at the end of the run."""
+    return figure_of(record_property)
 
 
 @pytest.fixture
