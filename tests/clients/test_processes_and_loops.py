@@ -15,7 +15,9 @@ import pytest
 from failover_core.clients import InfinityClient
 from failover_core.embedding.protocol import Kind
 from failover_core.testing import FaultServer
+from tests.figures import Figure
 
+ROW = "loops and forks, HTTP clients"
 ROOT = Path(__file__).parents[2]
 
 
@@ -24,10 +26,11 @@ def client(server: FaultServer) -> InfinityClient:
     return InfinityClient(server.url, model="m")
 
 
-def test_a_hundred_loops_one_after_the_other(client: InfinityClient) -> None:
-    for _ in range(100):
-        assert len(asyncio.run(client.aembed(["a"], Kind.QUERY))) == 1
+def test_a_hundred_loops_one_after_the_other(client: InfinityClient, figure: Figure) -> None:
+    found = [len(asyncio.run(client.aembed(["a"], Kind.QUERY))) for _ in range(100)]
     client.close()
+    figure(ROW, loops=100, errors=100 - found.count(1))
+    assert found == [1] * 100
 
 
 _UNREAD = """
@@ -128,7 +131,7 @@ def test_loops_that_are_closed_without_a_farewell_leave_nothing(server: FaultSer
     assert _run(_BARE_LOOPS, server.url) == (0, "")
 
 
-def test_two_threads_with_two_loops_each(client: InfinityClient) -> None:
+def test_two_threads_with_two_loops_each(client: InfinityClient, figure: Figure) -> None:
     async def many() -> int:
         found = await asyncio.gather(*(client.aembed(["a"], Kind.QUERY) for _ in range(25)))
         return len(found)
@@ -137,8 +140,10 @@ def test_two_threads_with_two_loops_each(client: InfinityClient) -> None:
         return asyncio.run(many()) + asyncio.run(many())
 
     with ThreadPoolExecutor(2) as threads:
-        assert list(threads.map(two_loops, range(2))) == [50, 50]
+        found = list(threads.map(two_loops, range(2)))
     client.close()
+    figure(ROW, loops=4, errors=100 - sum(found))
+    assert found == [50, 50]
 
 
 def test_threads_and_a_running_loop_at_once(client: InfinityClient) -> None:
@@ -201,8 +206,10 @@ client.close()
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="fork is a Unix matter")
 @pytest.mark.parametrize("lock", ["free", "locked"])
 def test_eight_forks_of_a_warm_client(
-    fault_servers: Callable[..., list[FaultServer]], lock: str
+    fault_servers: Callable[..., list[FaultServer]], lock: str, figure: Figure
 ) -> None:
     (server,) = fault_servers()
-    assert _run(_FORKS, server.url, lock) == (0, "")
+    result = _run(_FORKS, server.url, lock)
+    figure(ROW, forks=8, errors=100 * 10 - len(server.requests))
+    assert result == (0, "")
     assert len(server.requests) == 100 * 10
