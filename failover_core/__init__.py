@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from failover_core.engine.breaker import State
+from failover_core.engine.needs import CallOptions
 from failover_core.engine.ports import Clock, Dice
 from failover_core.engine.stats import Latency
 from failover_core.engine.status import Health, PoolStatus, TargetStatus
@@ -21,15 +22,17 @@ from failover_core.errors import (
     UnavailableError,
 )
 from failover_core.events import EventKind, FailoverEvent
-from failover_core.policy import BreakerPolicy, FailoverPolicy, RetryPolicy
+from failover_core.policy import BreakerPolicy, FailoverPolicy, HedgePolicy, RetryPolicy
 from failover_core.router import Router
-from failover_core.targets import Target
+from failover_core.targets import Capability, Price, Target
 
 __all__ = [
     "AllTargetsFailedError",
     "AttemptTimeoutError",
     "BreakerPolicy",
     "BrokenStreamError",
+    "CallOptions",
+    "Capability",
     "Clock",
     "ConfigurationError",
     "Dice",
@@ -39,9 +42,11 @@ __all__ = [
     "FailoverEvent",
     "FailoverPolicy",
     "Health",
+    "HedgePolicy",
     "Latency",
     "MalformedResponseError",
     "PoolStatus",
+    "Price",
     "ResponseStatusError",
     "RetryPolicy",
     "Router",

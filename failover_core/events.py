@@ -18,6 +18,7 @@ class EventKind(StrEnum):
     PROBING = "probing"
     RECOVERED = "recovered"
     SWITCHED = "switched"
+    HEDGED = "hedged"
     EXHAUSTED = "exhausted"
 
 
@@ -32,8 +33,8 @@ class FailoverEvent:
         pool: name of the router's pool.
         kind: what happened.
         target: the target it happened to; None when it concerns the whole pool.
-        from_target: for ``failed_over`` and ``switched``, where calls went before.
-        to_target: for ``failed_over`` and ``switched``, where they go now.
+        from_target: for ``failed_over``, ``switched`` and ``hedged``, where calls went before.
+        to_target: the same, where they go now.
         reason: one word or short sentence on why.
         error_class: class of the error behind it.
         error: type and status of that error.

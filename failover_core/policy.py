@@ -84,7 +84,12 @@ class RetryPolicy(Settings):
     """Wait a random time between 0 and the backoff ("full jitter") instead of all of it."""
 
     max_wait: Seconds = 8.0
-    """Longest wait, in seconds, of a call without ``total_timeout`` for throttled targets."""
+    """Longest wait, in seconds, of a call without ``total_timeout`` for throttled or rate-limited
+    targets."""
+
+    budget: float | None = Field(default=0.2, ge=0, allow_inf_nan=False)
+    """Further sends to targets that a call has tried, and hedges, for each answered call; up to
+    10 are saved up. None: as many as ``attempts`` allows."""
 
 
 class BreakerPolicy(Settings):
@@ -111,6 +116,18 @@ class BreakerPolicy(Settings):
     successes_to_close: int = Field(default=2, ge=1)
     """Successful probes in a row that close the breaker."""
 
+    lease: Seconds | None = None
+    """Seconds after which a probe without an answer is taken for lost and another one is let
+    through. None: the attempt's timeout and 1 s more, or 60 s for attempts without one."""
+
+    slow_start: float = Field(default=30.0, ge=0, allow_inf_nan=False)
+    """Seconds after its return in which a target gets a growing share, from a tenth to all, of
+    the calls that would go to it; 0: all at once."""
+
+    panic_threshold: float = Field(default=0.5, ge=0, le=1)
+    """Share of targets in service below which a strategy that spreads calls uses those ejected
+    for overload (timeouts, 5xx) as well, lest the few that are left fall too; 0: never."""
+
     @model_validator(mode="after")
     def _cooldown_fits(self) -> Self:
         if self.cooldown > self.max_cooldown:
@@ -120,6 +137,17 @@ class BreakerPolicy(Settings):
             )
             raise ConfigurationError(message)
         return self
+
+
+class HedgePolicy(Settings):
+    """A second send of a slow call to another target ("The Tail at Scale", Dean and Barroso)."""
+
+    after: Seconds | Annotated[str, Field(pattern=r"^p[1-9][0-9]$")] = "p95"
+    """When: after so many seconds, or after a percentile of the pool's newest latencies (of
+    streams: to the first content). A percentile wants 20 answers before it says anything."""
+
+    budget: float = Field(default=0.05, gt=0, le=1)
+    """Hedges for each call; up to 10 are saved up."""
 
 
 class FailoverPolicy(Settings):
@@ -144,24 +172,49 @@ class FailoverPolicy(Settings):
     breaker: BreakerPolicy = Field(default_factory=BreakerPolicy)
     """Ejection and return of targets."""
 
+    hedge: HedgePolicy | None = None
+    """A second send when the first is slow. None: no hedging."""
+
+    spend_limit: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Most that all targets together may cost in 24 hours, in the unit of ``Target.price``. Then
+    only targets without a price serve. None: no limit."""
+
+    adaptive_throttle: bool = False
+    """While every target is ejected, refuse a share of the calls at once instead of sending them
+    as a last resort, so that an overloaded fleet can recover: ``(sends - 2 * answers) / (sends +
+    1)`` of them over the last two minutes, nine tenths at the most ("Site Reliability
+    Engineering", chapter 21). It may refuse a call that a target could have served."""
+
     on_unknown: Literal["failover", "raise"] = "failover"
     """What follows an error that fits no class."""
 
     on_content_safety: Literal["failover", "raise"] = "raise"
     """What follows an answer refused by a moderation or content filter."""
 
+    on_broken_stream: Literal["raise", "resume"] = "raise"
+    """What follows a break of a stream after its first content: raise it, or let another target
+    continue the text; if none can, the break is raised all the same."""
+
     on_exhausted: Literal["group", "first", "last"] = "group"
     """When all failed: raise AllTargetsFailedError, or the first or last attempt's own error."""
 
     @model_validator(mode="after")
     def _timeouts_fit(self) -> Self:
-        total = self.total_timeout
-        for name in ("attempt_timeout", "first_token_timeout"):
-            value = getattr(self, name)
-            if total is not None and value is not None and value > total:
-                message = (
-                    f"FailoverPolicy: {name} ({value} s) is above total_timeout ({total} s); "
-                    "lower the first or raise the second"
-                )
-                raise ConfigurationError(message)
+        for name in ("attempt_timeout", "first_token_timeout", "idle_timeout"):
+            self._at_most(name, getattr(self, name), "total_timeout", self.total_timeout)
+        self._at_most("attempt_timeout", self.attempt_timeout, "breaker.lease", self.breaker.lease)
+        after = self.hedge.after if self.hedge else None
+        if not isinstance(after, str):
+            for name in ("attempt_timeout", "total_timeout"):
+                self._at_most("hedge.after", after, name, getattr(self, name))
         return self
+
+    def _at_most(
+        self, name: str, value: float | None, bound_name: str, bound: float | None
+    ) -> None:
+        if value is not None and bound is not None and value > bound:
+            message = (
+                f"FailoverPolicy: {name} ({value} s) is above {bound_name} ({bound} s); "
+                "lower the first or raise the second"
+            )
+            raise ConfigurationError(message)

@@ -6,19 +6,19 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 from failover_core.engine.call import Call
 from failover_core.engine.drivers import arun, astream, run, stream
-from failover_core.engine.pool import Pool, TargetState
+from failover_core.engine.needs import NOTHING, CallOptions, Needs
+from failover_core.engine.pool import Pool
 from failover_core.engine.ports import Clock, Dice
 from failover_core.engine.status import PoolStatus, status_of
-from failover_core.engine.strategies import Strategy, strategy_named
+from failover_core.engine.strategies import Ordering, Strategy, strategy_for
 from failover_core.engine.system import SystemClock, system_dice
-from failover_core.errors import ConfigurationError
 from failover_core.event_log import EventLog
 from failover_core.policy import FailoverPolicy
-from failover_core.targets import Target, as_targets
+from failover_core.targets import Target, as_targets, check_fit
 
 T = TypeVar("T")
 
@@ -33,8 +33,9 @@ class Router:
     Args:
         targets: client objects, or ``Target(client, name=…, …)``, the preferred one first.
         policy: timeouts, retries, breaker; a FailoverPolicy or a dict of its settings.
-        strategy: in which order targets are considered: ``"priority"``, or a function that
-            orders them (see ``failover_core.Strategy``).
+        strategy: in which order targets are considered: ``"priority"``, ``"sticky"``,
+            ``"round_robin"``, ``"weighted"``, ``"least_loaded"``, ``"fastest"``, ``"cheapest"``,
+            ``"random"``, a ``Strategy``, or a function that takes and returns targets.
         name: of the pool, in events, errors and log lines.
         clock: time; a fake one makes tests exact.
         dice: chance; ``random.Random(seed)`` makes tests repeatable.
@@ -51,19 +52,24 @@ class Router:
         targets: Iterable[Any],
         *,
         policy: FailoverPolicy | dict[str, Any] | None = None,
-        strategy: str | Strategy = "priority",
+        strategy: str | Strategy | Ordering = "priority",
         name: str = "default",
         clock: Clock | None = None,
         dice: Dice | None = None,
     ) -> None:
         self.events = EventLog()
+        self._strategy = strategy
+        dice = dice or system_dice()
+        named = as_targets(targets, pool=name)
+        settings = FailoverPolicy.model_validate({} if policy is None else policy)
+        check_fit(settings, named, pool=name)
         self._pool = Pool(
-            as_targets(targets, pool=name),
-            policy=FailoverPolicy.model_validate({} if policy is None else policy),
-            strategy=strategy if callable(strategy) else strategy_named(strategy),
+            named,
+            policy=settings,
+            strategy=strategy_for(strategy, dice),
             name=name,
             clock=clock or SystemClock(),
-            dice=dice or system_dice(),
+            dice=dice,
             publish=self.events.publish,
         )
 
@@ -71,7 +77,7 @@ class Router:
         # A copy begins with targets and settings alone: health and counts are this process's.
         settings: dict[str, Any] = {
             "policy": self.policy,
-            "strategy": self._pool.strategy,
+            "strategy": self._strategy,
             "name": self.name,
         }
         return partial(type(self), **settings), (self.targets,)
@@ -97,15 +103,34 @@ class Router:
 
     # Calls
 
-    def begin(self) -> Call:
+    def begin(self, **options: Unpack[CallOptions]) -> Call:
         """Begin a call by hand, for the drivers of ``failover_core.engine.drivers``.
 
         The framework classes use it to read ``call.report`` afterwards.
-        """
-        return Call(self._pool)
 
-    def run(self, function: Callable[[Any], T]) -> T:
+        Args:
+            **options: of this call alone, here as at the four doors: ``tokens``, ``requires``,
+                ``preferred_target``; see ``CallOptions``.
+
+        Raises:
+            ConfigurationError: an option cannot be used, or there is no such target.
+        """
+        return Call(self._pool, Needs.of(options) if options else NOTHING)
+
+    def run(
+        self,
+        function: Callable[[Any], T],
+        *,
+        usage: Callable[[T], tuple[int, int] | None] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> T:
         """Return ``function(client)`` of the first target that can serve it.
+
+        Args:
+            function: is given the client of a target.
+            usage: returns the input and output tokens that an answer says it used, or None.
+                They are charged to the target's ``tokens_per_minute`` and by its ``price``.
+            **options: see ``begin``.
 
         Under a timeout, a client that cannot keep to one itself runs in a thread of its own
         (with the caller's context variables), which is abandoned when the time is over.
@@ -115,17 +140,32 @@ class Router:
             Exception: the client's own error, when it is about the request (a 400, a refusal of
                 its content) and another target would have to say the same.
         """
-        return run(self.begin(), lambda attempt: function(attempt.client))
+        call = self.begin(**options)
+        answer = run(call, lambda attempt: function(attempt.client))
+        if usage and (tokens := usage(answer)):
+            call.used(*tokens)
+        return answer
 
-    async def arun(self, function: Callable[[Any], Awaitable[T]]) -> T:
+    async def arun(
+        self,
+        function: Callable[[Any], Awaitable[T]],
+        *,
+        usage: Callable[[T], tuple[int, int] | None] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> T:
         """Return ``await function(client)`` of the first target that can serve it; see ``run``."""
-        return await arun(self.begin(), lambda attempt: function(attempt.client))
+        call = self.begin(**options)
+        answer = await arun(call, lambda attempt: function(attempt.client))
+        if usage and (tokens := usage(answer)):
+            call.used(*tokens)
+        return answer
 
     def stream(
         self,
         function: Callable[[Any], Iterable[T]],
         *,
         is_content: Callable[[T], bool] = lambda _: True,
+        **options: Unpack[CallOptions],
     ) -> Iterator[T]:
         """Yield from ``function(client)`` of the first target whose stream begins.
 
@@ -134,26 +174,29 @@ class Router:
             is_content: whether a chunk is content. Chunks before the first content are held
                 back, so that a target which fails until then costs nothing; after it, a break
                 is raised.
+            **options: see ``begin``.
 
         Raises:
             AllTargetsFailedError: no stream began.
             Exception: the client's own error, when a stream broke after its first content.
         """
-        return stream(self.begin(), lambda attempt: function(attempt.client), is_content)
+        return stream(self.begin(**options), lambda attempt: function(attempt.client), is_content)
 
     def astream(
         self,
         function: Callable[[Any], AsyncIterable[T] | Awaitable[AsyncIterable[T]]],
         *,
         is_content: Callable[[T], bool] = lambda _: True,
+        **options: Unpack[CallOptions],
     ) -> AsyncIterator[T]:
         """Yield from an async stream; see ``stream``.
 
         Args:
             function: returns an async iterable of chunks, or an awaitable of one.
             is_content: as in ``stream``.
+            **options: see ``begin``.
         """
-        return astream(self.begin(), lambda attempt: function(attempt.client), is_content)
+        return astream(self.begin(**options), lambda attempt: function(attempt.client), is_content)
 
     # Looking
 
@@ -165,31 +208,37 @@ class Router:
 
     def switch(self, name: str) -> None:
         """Make a target the first choice, until another switch or ``reset()``."""
-        state = self._state(name)
+        state = self._pool.state_of(name)
         with self._steering("manual"):
             self._pool.preferred = state
 
     def enable(self, name: str) -> None:
         """Let calls go to a disabled target again."""
-        state = self._state(name)
+        state = self._pool.state_of(name)
         with self._steering("enabled"):
             state.disabled = False
 
     def disable(self, name: str) -> None:
         """Send no further calls to a target, not even as a last resort."""
-        state = self._state(name)
+        state = self._pool.state_of(name)
         with self._steering("disabled"):
             state.disabled = True
+
+    def set_strategy(self, strategy: str | Strategy | Ordering) -> None:
+        """Order the targets of all later calls by another strategy.
+
+        Raises:
+            ConfigurationError: there is no such strategy.
+        """
+        chosen = strategy_for(strategy, self._pool.dice)
+        with self._steering("strategy"):
+            self._pool.strategy, self._strategy = chosen, strategy
 
     def reset(self) -> None:
         """Forget health, counts and a manual switch; calls in flight go on, disabled stays so."""
         pool = self._pool
         with pool.lock:
-            now = pool.clock.now()
-            pool.preferred = None
-            pool.calls = pool.succeeded = pool.failed_over = pool.failed = 0
-            for state in pool.states:
-                state.reset(now)
+            pool.reset_locked(pool.clock.now())
 
     def close(self) -> None:
         """Close the connections of the targets' HTTP clients, and deliver the last events.
@@ -217,14 +266,6 @@ class Router:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
-
-    def _state(self, name: str) -> TargetState:
-        for state in self._pool.states:
-            if state.target.name == name:
-                return state
-        known = ", ".join(str(target.name) for target in self.targets)
-        message = f"pool {self.name!r}: there is no target {name!r}; it has {known}"
-        raise ConfigurationError(message)
 
     def _own_clients(self) -> list[Any]:
         clients = (target.client for target in self.targets)

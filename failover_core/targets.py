@@ -3,25 +3,85 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import Any
+from enum import StrEnum
+from typing import Any, NoReturn
 
 from failover_core.errors import ConfigurationError
+from failover_core.policy import FailoverPolicy
 
 _MODEL_FIELDS = ("model_name", "model", "model_id")
+
+
+class Capability(StrEnum):
+    """What a call may need that not every target has."""
+
+    TOOLS = "tools"
+    STRUCTURED_OUTPUT = "structured_output"
+    IMAGES = "images"
+    PREFILL = "prefill"
+    """Continuing a text that it is given as the beginning of its own answer. The one word that
+    a target without ``supports`` does not have."""
+
+
+def capabilities(words: Collection[str], *, field: str) -> frozenset[Capability]:
+    """Return capabilities by their words; one word alone will do.
+
+    Raises:
+        ConfigurationError: one of them, in the named field, is unknown.
+    """
+    given = (words,) if isinstance(words, str) else words
+    known = [str(word) for word in Capability]
+    for word in given:
+        if word not in known:
+            message = f"{field}: there is no capability {word!r}; known: {', '.join(known)}"
+            raise ConfigurationError(message)
+    return frozenset(map(Capability, given))
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a target's tokens cost, in any one currency for each million of them."""
+
+    input: float
+    output: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field in ("input", "output"):
+            value = getattr(self, field)
+            if not _is_number(value) or value < 0:
+                message = f"Price: {field} is {value!r}; it must be a number of zero or more"
+                raise ConfigurationError(message)
+
+    def of(self, input_tokens: int, output_tokens: int) -> float:
+        """Return what so many tokens cost."""
+        return (input_tokens * self.input + output_tokens * self.output) / 1e6
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """One place that can serve a call: the client of a URL or of a key, or a model object.
 
+    A limit is never exceeded: a call that would do so goes to another target, or waits if no
+    other is left.
+
     Args:
         client: the object that serves; a router hands it to the function it runs.
         name: what events, errors and the status call the target. Default: the client's own
             ``name``, else its model's name, else the name of its class.
-        context_window: largest input in tokens. An input that was too large for one target
-            moves on only to targets that declare a larger window.
+        weight: share of the calls under the strategy ``"weighted"``.
+        max_concurrency: attempts at one time.
+        requests_per_minute: attempts a minute; as many may come at once.
+        requests_per_day: attempts in any 24 hours.
+        tokens_per_minute: input and output tokens a minute. A call is let through by what it is
+            expected to need (its ``tokens``), and charged for what it then used.
+        price: per million input and output tokens: a ``Price``, or the two numbers.
+        spend_limit: most that the target may cost in 24 hours, in the unit of ``price``.
+        supports: the capabilities it has (see ``Capability``). None: every one but ``prefill``.
+        context_window: largest input in tokens. A call that says how many ``tokens`` it has goes
+            to a target with room for them; an input that was too large for one target moves on
+            only to targets that declare a larger window.
         attempt_timeout: longest attempt at this target in seconds, instead of the policy's.
 
     Raises:
@@ -31,6 +91,14 @@ class Target:
     client: Any
     _: KW_ONLY
     name: str | None = None
+    weight: float = 1.0
+    max_concurrency: int | None = None
+    requests_per_minute: float | None = None
+    requests_per_day: int | None = None
+    tokens_per_minute: float | None = None
+    price: Price | tuple[float, float] | None = None
+    spend_limit: float | None = None
+    supports: Collection[str] | None = None
     context_window: int | None = None
     attempt_timeout: float | None = None
 
@@ -39,14 +107,35 @@ class Target:
         if name is not None and not (isinstance(name, str) and name.strip()):
             message = f"Target: name is {name!r}; give it some text, or leave it out"
             raise ConfigurationError(message)
-        for field in ("context_window", "attempt_timeout"):
+        for field in _POSITIVE:
             value = getattr(self, field)
-            if value is not None and not _is_positive(value):
-                message = (
-                    f"Target {self.label!r}: {field} is {value!r}; "
-                    "it must be a finite number above zero, or None"
-                )
-                raise ConfigurationError(message)
+            if not (_is_number(value) and value > 0) and (value is not None or field == "weight"):
+                self._refuse(field, value, "it must be a finite number above zero, or None")
+        object.__setattr__(self, "price", self._read_price())
+        if self.spend_limit is not None and self.price is None:
+            self._refuse("spend_limit", self.spend_limit, "it needs a price to count with")
+        if self.supports is not None:
+            where = f"Target {self.label!r}: supports"
+            object.__setattr__(self, "supports", capabilities(self.supports, field=where))
+
+    def _read_price(self) -> Price | None:
+        given: Any = self.price
+        if given is None or isinstance(given, Price):
+            return given
+        try:
+            return Price(*given)
+        except (TypeError, ConfigurationError):
+            self._refuse("price", given, "give (input, output), each a number of zero or more")
+
+    def _refuse(self, field: str, value: object, remedy: str) -> NoReturn:
+        message = f"Target {self.label!r}: {field} is {value!r}; {remedy}"
+        raise ConfigurationError(message)
+
+    @property
+    def priced(self) -> Price | None:
+        """The price, if it costs anything."""
+        price = self.price
+        return price if isinstance(price, Price) and (price.input or price.output) else None
 
     @property
     def label(self) -> str:
@@ -64,9 +153,21 @@ class Target:
         return model_of(self.client)
 
 
-def _is_positive(value: Any) -> bool:
+_POSITIVE = (
+    "weight",
+    "max_concurrency",
+    "requests_per_minute",
+    "requests_per_day",
+    "tokens_per_minute",
+    "spend_limit",
+    "context_window",
+    "attempt_timeout",
+)
+
+
+def _is_number(value: Any) -> bool:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and value > 0
+    return is_number and math.isfinite(value)
 
 
 def model_of(client: object) -> str | None:
@@ -111,3 +212,27 @@ def _with_name(target: Target, taken: set[str]) -> Target:
         name = f"{target.label}#{number}"
     taken.add(name)
     return replace(target, name=name)
+
+
+def check_fit(policy: FailoverPolicy, targets: Collection[Target], *, pool: str) -> None:
+    """Refuse targets that contradict their pool's policy.
+
+    Raises:
+        ConfigurationError: two settings contradict each other; the message names both.
+    """
+    if policy.hedge and len(targets) == 1:
+        message = f"pool {pool!r}: policy.hedge needs a second target to send to; give it one"
+        raise ConfigurationError(message)
+    if policy.spend_limit is not None and not any(target.price for target in targets):
+        message = f"pool {pool!r}: policy.spend_limit counts by prices; give the targets a price"
+        raise ConfigurationError(message)
+    bounds = {"total_timeout": policy.total_timeout, "breaker.lease": policy.breaker.lease}
+    for target in targets:
+        for name, bound in bounds.items():
+            own = target.attempt_timeout
+            if own is not None and bound is not None and own > bound:
+                message = (
+                    f"pool {pool!r}: attempt_timeout ({own} s) of target {target.name!r} is above "
+                    f"policy.{name} ({bound} s); lower the first or raise the second"
+                )
+                raise ConfigurationError(message)

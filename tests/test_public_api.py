@@ -8,9 +8,10 @@ import sys
 import failover_core
 
 EXPORTED = """
-    AllTargetsFailedError AttemptTimeoutError BreakerPolicy BrokenStreamError Clock
-    ConfigurationError Dice ErrorClass EventKind FailoverError FailoverEvent FailoverPolicy Health
-    Latency MalformedResponseError PoolStatus ResponseStatusError RetryPolicy Router
+    AllTargetsFailedError AttemptTimeoutError BreakerPolicy BrokenStreamError CallOptions
+    Capability Clock ConfigurationError Dice ErrorClass EventKind FailoverError FailoverEvent
+    FailoverPolicy Health HedgePolicy Latency MalformedResponseError PoolStatus Price
+    ResponseStatusError RetryPolicy Router
     SpaceMismatchError State Strategy Target TargetError TargetStatus UnavailableError
 """.split()  # noqa: SIM905 - a list of words is read as words
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from failover_core.classify import Classification
 from failover_core.engine.breaker import State
-from failover_core.engine.pool import TargetState
 from failover_core.engine.rules import Mark, Rule
+from failover_core.engine.target_state import TargetState
 from failover_core.errors import ErrorClass
 from failover_core.targets import Target
 
@@ -21,12 +21,15 @@ class Attempt:
         number: 1 for the first send of the call.
         timeout: seconds it may take (a stream: until its first content), or None.
         is_fair: whether that time was long enough to blame the target for a timeout.
+        streaming: whether it ends for the engine with the first content of a stream.
+        hedge_after: seconds after which ``Call.hedge`` may send the call elsewhere too, or None.
         committed: whether content of its stream has reached the caller.
     """
 
     __slots__ = (
         "committed",
         "generation",
+        "hedge_after",
         "is_fair",
         "is_probe",
         "latency",
@@ -34,12 +37,17 @@ class Attempt:
         "settled",
         "started_at",
         "state",
+        "streaming",
         "timeout",
     )
 
-    def __init__(self, state: TargetState, number: int, now: float) -> None:
+    def __init__(
+        self, state: TargetState, number: int, now: float, *, streaming: bool = False
+    ) -> None:
         self.state = state
         self.number = number
+        self.streaming = streaming
+        self.hedge_after: float | None = None
         self.started_at = now
         self.timeout: float | None = None
         self.is_fair = True

@@ -11,11 +11,14 @@ from enum import StrEnum
 
 from failover_core.engine.backoff import ejection_time
 from failover_core.engine.ports import Dice
+from failover_core.engine.window import Window
 from failover_core.policy import BreakerPolicy
 
-_BUCKETS = 10
 _FORGIVING = 10.0
 """Healthy seconds that take one off the count of ejections (Envoy's outlier detection)."""
+
+_LEAST_SHARE = 0.1
+"""Share of its calls that a target gets at once when it returns."""
 
 _ALWAYS = float("-inf")
 _NO_GENERATION = -1
@@ -35,10 +38,10 @@ class Breaker:
     Attributes:
         ready_at: instant from which the next call is admitted; long past while closed.
         generation: changes whenever older results stop to count.
+        returning: whether the target has returned a short time ago; see ``share``.
     """
 
     __slots__ = (
-        "_bucket",
         "_calls",
         "_closed_at",
         "_dice",
@@ -46,18 +49,20 @@ class Breaker:
         "_failures",
         "_policy",
         "_probe_successes",
-        "_width",
         "failures_in_a_row",
         "generation",
         "ready_at",
+        "returning",
         "state",
     )
 
     def __init__(self, policy: BreakerPolicy, dice: Dice, now: float) -> None:
         self._policy = policy
         self._dice = dice
-        self._width = policy.window / _BUCKETS
         self._ejections = 0
+        self._calls = Window(policy.window)
+        self._failures = Window(policy.window)
+        self.returning = False
         self.generation = 0
         self.state = State.CLOSED
         self.ready_at = _ALWAYS
@@ -90,7 +95,9 @@ class Breaker:
             return False
         if self.state is State.CLOSED:
             self.failures_in_a_row = 0
-            self._count(now, failed=False)
+            self._calls.add(now)
+            if self.returning and now - self._closed_at >= self._policy.slow_start:
+                self.returning = False
             return False
         self.generation += 1
         self._probe_successes += 1
@@ -99,7 +106,16 @@ class Breaker:
             self.ready_at = now
             return False
         self._close(now)
+        self.returning = self._policy.slow_start > 0
         return True
+
+    def share(self, now: float) -> float:
+        """Return the share of its calls that a returning target should get, from 0.1 to 1.
+
+        It grows as in Envoy's slow start. A server that was away has cold caches, and a fleet
+        of clients would come back to it all at once.
+        """
+        return max(_LEAST_SHARE, (now - self._closed_at) / self._policy.slow_start)
 
     def failure(self, generation: int, now: float) -> bool:
         """Count a failure; return whether it ejected the target."""
@@ -107,8 +123,9 @@ class Breaker:
             return False
         self.failures_in_a_row += 1
         if self.state is State.CLOSED:
-            self._count(now, failed=True)
-            if not self._has_failed_enough():
+            self._calls.add(now)
+            self._failures.add(now)
+            if not self._has_failed_enough(now):
                 return False
         self._open(now)
         return True
@@ -140,9 +157,9 @@ class Breaker:
         self.failures_in_a_row = 0
         self._probe_successes = 0
         self._closed_at = now
-        self._bucket = int(now // self._width)
-        self._calls = [0] * _BUCKETS
-        self._failures = [0] * _BUCKETS
+        self.returning = False
+        self._calls = Window(self._policy.window)
+        self._failures = Window(self._policy.window)
 
     def _open(self, now: float, cooldown: float | None = None) -> None:
         if self.state is State.CLOSED:
@@ -154,20 +171,9 @@ class Breaker:
         self._probe_successes = 0
         self.ready_at = now + (cooldown or ejection_time(self._policy, self._ejections, self._dice))
 
-    def _count(self, now: float, *, failed: bool) -> None:
-        bucket = int(now // self._width)
-        if bucket != self._bucket:
-            for stale in range(self._bucket + 1, min(bucket, self._bucket + _BUCKETS) + 1):
-                self._calls[stale % _BUCKETS] = 0
-                self._failures[stale % _BUCKETS] = 0
-            self._bucket = bucket
-        self._calls[bucket % _BUCKETS] += 1
-        if failed:
-            self._failures[bucket % _BUCKETS] += 1
-
-    def _has_failed_enough(self) -> bool:
+    def _has_failed_enough(self, now: float) -> bool:
         policy = self._policy
         if self.failures_in_a_row >= policy.consecutive_failures:
             return True
-        calls = sum(self._calls)
-        return calls >= policy.minimum_calls and sum(self._failures) >= policy.failure_ratio * calls
+        calls, failures = self._calls.total(now), self._failures.total(now)
+        return calls >= policy.minimum_calls and failures >= policy.failure_ratio * calls

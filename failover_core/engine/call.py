@@ -13,10 +13,11 @@ from typing import Any
 from failover_core.classify import classify
 from failover_core.engine.attempt import Attempt, Failure, GiveUp, Step
 from failover_core.engine.deadline import UNLIMITED
+from failover_core.engine.needs import NOTHING, Needs
 from failover_core.engine.pool import Pool
 from failover_core.engine.ports import Clock
 from failover_core.engine.route import Route
-from failover_core.engine.rules import Mark, Move, rule_for
+from failover_core.engine.rules import Mark, Move, Rule, rule_for
 from failover_core.errors import AttemptTimeoutError, ErrorClass
 from failover_core.events import EventKind, FailoverEvent
 
@@ -24,15 +25,29 @@ from failover_core.events import EventKind, FailoverEvent
 class Call:
     """One call over the targets of a pool, from its first attempt to its answer or its end."""
 
-    __slots__ = ("_id", "_pool", "_route", "_verdict", "_winner", "deadline")
+    __slots__ = (
+        "_broken",
+        "_id",
+        "_is_resumable",
+        "_pool",
+        "_route",
+        "_verdict",
+        "_winner",
+        "deadline",
+    )
 
-    def __init__(self, pool: Pool) -> None:
-        total = pool.policy.total_timeout
-        self.deadline = UNLIMITED if total is None else pool.clock.now() + total
+    def __init__(self, pool: Pool, needs: Needs = NOTHING) -> None:
+        now, total = pool.clock.now(), pool.policy.total_timeout
+        self.deadline = UNLIMITED if total is None else now + total
+        preferred = needs.preferred_target and pool.state_of(needs.preferred_target)
         with pool.lock:
             pool.calls += 1
-            self._route = Route(pool, self.deadline)
+            if pool.hedging:
+                pool.hedging.budget.earn()
+            self._route = Route(pool, needs, preferred or None, self.deadline, now)
         self._pool = pool
+        self._is_resumable = False
+        self._broken: BaseException | None = None
         self._verdict: BaseException | None = None
         self._winner: Attempt | None = None
         self._id: str | None = None
@@ -69,9 +84,25 @@ class Call:
             ],
         }
 
-    def stream(self) -> None:
-        """Make this a call for a stream: its attempts are timed to their first content."""
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended with an error, so that no attempt in flight can serve it."""
+        return self._verdict is not None
+
+    @property
+    def is_resuming(self) -> bool:
+        """Whether a stream broke after its first content and is to go on elsewhere."""
+        return self._broken is not None
+
+    def stream(self, *, resumable: bool = False) -> None:
+        """Make this a call for a stream: its attempts are timed to their first content.
+
+        Args:
+            resumable: whether another target could continue a stream that breaks; whether it
+                may is the policy's business.
+        """
         self._route.streaming = True
+        self._is_resumable = resumable and self._pool.policy.on_broken_stream == "resume"
 
     def is_timed(self, attempt: Attempt) -> bool:
         """Return whether any limit holds for the chunks of an attempt's stream."""
@@ -107,6 +138,8 @@ class Call:
         with pool.lock:
             step = self._route.decide(pool.clock.now())
             if isinstance(step, GiveUp):
+                if self._broken is not None:
+                    step = GiveUp(self._broken)
                 self._verdict = step.error
                 pool.failed += step.is_lost
         if isinstance(step, GiveUp):
@@ -116,6 +149,40 @@ class Call:
             for event in self._departure(step):
                 pool.publish(event)
         return step
+
+    def hedge(self, attempt: Attempt) -> Attempt | None:
+        """Return a second attempt, at another target, beside one that is slow.
+
+        None if there is no other target for it, or no budget; ask only once.
+        """
+        pool = self._pool
+        with pool.lock:
+            second = self._route.hedge(pool.clock.now())
+        if second is None:
+            return None
+        event = pool.event(
+            EventKind.HEDGED,
+            from_target=attempt.target.name,
+            to_target=second.target.name,
+            reason=f"no answer after {second.started_at - attempt.started_at:.3g} s",
+            call_id=self.id,
+        )
+        pool.publish(event)
+        return second
+
+    def abandoned(self, attempt: Attempt) -> None:
+        """Record that an attempt was given up because the other one of its hedge was quicker."""
+        with self._pool.lock:
+            if _settle(attempt):
+                self._pool.mark_abandoned_locked(attempt, self._pool.clock.now())
+
+    def used(self, input_tokens: int, output_tokens: int) -> None:
+        """Charge the target that answered for the tokens that the answer says it used."""
+        if self._winner is None:
+            return
+        state, pool = self._winner.state, self._pool
+        with pool.lock:
+            pool.charge_locked(state, self._route.needs.tokens, input_tokens, output_tokens)
 
     def commit(self, attempt: Attempt) -> None:
         """Note that content of a stream goes out to the caller: the call cannot move on."""
@@ -143,26 +210,33 @@ class Call:
         """Record that an attempt ended with an error, a cancellation included."""
         pool = self._pool
         found = classify(error, wall=pool.clock.wall())
-        failure = Failure(attempt, error, found, rule_for(found.error_class, pool.policy))
+        rule = rule_for(found.error_class, pool.policy)
+        is_neutral = found.error_class is ErrorClass.NEUTRAL
+        may_resume = self._is_resumable and not is_neutral
+        if self.is_resuming and not is_neutral:
+            rule = Rule(rule.mark, Move.NEXT)  # its words would not be about the caller's request
+        failure = Failure(attempt, error, found, rule)
         with pool.lock:
             if not _settle(attempt):
                 return
             now = pool.clock.now()
             self._route.add(failure)
-            if attempt.committed or failure.rule.move is Move.RAISE:
+            if failure.mark is not Mark.NONE and found.error_class is not ErrorClass.TIMEOUT:
+                # Nothing was generated. (Of a timeout nobody knows: it stays charged.)
+                pool.charge_locked(attempt.state, self._route.needs.tokens, 0, 0)
+            if attempt.committed and may_resume:
+                self._broken = self._broken or error
+            elif attempt.committed or rule.move is Move.RAISE:
                 self._verdict = error
-                pool.failed += failure.rule.mark is not Mark.NONE
+                pool.failed += rule.mark is not Mark.NONE
             events = [*self._arrival(failure, now), *pool.mark_failure_locked(failure, now)]
-        if found.error_class is not ErrorClass.NEUTRAL:
+        if not is_neutral:
             failure.write_note()
         for event in events:
             pool.publish(event)
 
     def _has_failed_over(self, winner: Attempt) -> bool:
-        order = self._route.order
-        if winner.state is order[0]:
-            return False
-        return winner.state is not next((state for state in order if not state.disabled), None)
+        return winner.state is not self._route.first_choice
 
     def _arrival(self, failure: Failure, now: float) -> Iterator[FailoverEvent]:
         """Yield the event of a failed attempt."""

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import itertools
-import math
 import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from failover_core.engine.backoff import throttle_time
 from failover_core.engine.breaker import Breaker, State
-from failover_core.engine.deadline import UNLIMITED
+from failover_core.engine.budget import Budget
+from failover_core.engine.hedging import Hedging
+from failover_core.engine.limits import Daily, Limits
 from failover_core.engine.ports import Clock, Dice
 from failover_core.engine.rules import Mark
-from failover_core.engine.stats import TargetStats
 from failover_core.engine.strategies import Strategy
+from failover_core.engine.target_state import TargetState
+from failover_core.engine.throttle import AdaptiveThrottle
 from failover_core.engine.workers import Workers
+from failover_core.errors import ConfigurationError, ErrorClass
 from failover_core.events import EventKind, FailoverEvent
 from failover_core.policy import FailoverPolicy
 from failover_core.targets import Target
@@ -25,64 +28,9 @@ from failover_core.targets import Target
 if TYPE_CHECKING:
     from failover_core.engine.attempt import Attempt, Failure
 
-_LEASE_MARGIN = 1.0
-_LEASE_UNBOUNDED = 60.0
-"""Seconds after which a probe without any timeout is taken for lost."""
-
-
-class TargetState:
-    """One target's breaker, throttle, switch and counts."""
-
-    __slots__ = (
-        "breaker",
-        "disabled",
-        "in_flight",
-        "keeps_deadline",
-        "slot",
-        "stats",
-        "target",
-        "throttled_until",
-        "throttles_in_a_row",
-        "timeout_cap",
-        "workers",
-    )
-
-    def __init__(self, slot: int, target: Target, policy: FailoverPolicy, breaker: Breaker) -> None:
-        client = target.client
-        caps = (
-            target.attempt_timeout,
-            policy.attempt_timeout,
-            getattr(client, "default_attempt_timeout", None),
-        )
-        self.slot = slot
-        self.target = target
-        self.breaker = breaker
-        self.timeout_cap: float = next((cap for cap in caps if cap is not None), UNLIMITED)
-        self.keeps_deadline: bool = getattr(client, "enforces_deadline", False) is True
-        self.stats = TargetStats()
-        self.workers = Workers()
-        self.disabled = False
-        self.throttled_until = 0.0
-        self.throttles_in_a_row = 0
-        self.in_flight = 0
-
-    def reset(self, now: float) -> None:
-        """Forget health and counts; attempts in flight still give their permits back."""
-        self.breaker.reset(now)
-        self.stats = TargetStats()
-        self.throttled_until = 0.0
-        self.throttles_in_a_row = 0
-
-    @property
-    def ready_at(self) -> float:
-        """Instant from which the target is a first choice again."""
-        return max(self.throttled_until, self.breaker.ready_at)
-
-    @property
-    def lease(self) -> float:
-        """Seconds after which a probe's permit returns by itself."""
-        cap = self.timeout_cap
-        return _LEASE_UNBOUNDED if math.isinf(cap) else cap + _LEASE_MARGIN
+_OVERLOAD = (ErrorClass.TIMEOUT, ErrorClass.SERVER_ERROR)
+"""What an overloaded target says; one that is down or refuses a key would not do better for more
+of its siblings being out of service."""
 
 
 class Pool:
@@ -125,7 +73,14 @@ class Pool:
             for slot, target in enumerate(targets)
         )
         self.preferred: TargetState | None = None
+        self.retries = Budget(policy.retry.budget)
+        self.hedging = Hedging(policy.hedge) if policy.hedge else None
+        self.throttle = AdaptiveThrottle() if policy.adaptive_throttle else None
+        spend = None if policy.spend_limit is None else Daily(policy.spend_limit)
+        for state in self.states:
+            state.limits = Limits(state.target, spend) or None
         self.calls = self.succeeded = self.failed_over = self.failed = 0
+        self._ejected = 0
         self._call_numbers = itertools.count(1)
         _POOLS.add(self)
 
@@ -133,32 +88,69 @@ class Pool:
         """Return an identifier for a call, unique in this process and pool."""
         return f"{self.name}-{next(self._call_numbers)}"
 
-    def order_locked(self) -> Sequence[TargetState]:
-        """Return the targets in the order of the strategy, a preferred one first."""
-        order = self.strategy(self.states)
-        if len(order) < len(self.states):  # what a strategy leaves out is still a last choice
-            order = [*order, *(state for state in self.states if state not in order)]
-        if self.preferred is None:
-            return order
-        return [self.preferred, *(state for state in order if state is not self.preferred)]
+    def state_of(self, name: str) -> TargetState:
+        """Return the state of a target.
+
+        Raises:
+            ConfigurationError: there is no target of that name.
+        """
+        for state in self.states:
+            if state.target.name == name:
+                return state
+        known = ", ".join(str(state.target.name) for state in self.states)
+        message = f"pool {self.name!r}: there is no target {name!r}; it has {known}"
+        raise ConfigurationError(message)
+
+    def order_locked(
+        self, now: float, preferred: TargetState | None = None
+    ) -> Iterator[TargetState]:
+        """Yield every target once, drawing from the strategy only as far as is asked."""
+        first = (state for state in (preferred, self.preferred) if state is not None)
+        # What a strategy leaves out is still a last choice.
+        return _unique(itertools.chain(first, self.strategy.order(self.states, now), self.states))
 
     def active_locked(self, now: float) -> TargetState | None:
-        """Return the target that the next call would try first; None if all are disabled."""
-        enabled = [state for state in self.order_locked() if not state.disabled]
+        """Return the target that the next call would try first; None if there is no such one."""
+        if self.strategy.spreads and self.preferred is None:
+            return None
+        first = () if self.preferred is None else (self.preferred,)
+        order = itertools.chain(first, self.strategy.look(self.states, now), self.states)
+        enabled = [state for state in _unique(order) if not state.disabled]
         ready = (state for state in enabled if state.ready_at <= now)
         return next(ready, None) or min(enabled, key=lambda state: state.ready_at, default=None)
+
+    def is_ready_locked(self, state: TargetState, now: float) -> bool:
+        """Return whether calls may go to a target at first hand."""
+        if state.throttled_until > now:
+            return False
+        return state.breaker.ready_at <= now or (state.is_overloaded and self._panics())
+
+    def _panics(self) -> bool:
+        """Whether so few targets are left that calls spread over the overloaded ones as well."""
+        in_service = len(self.states) - self._ejected
+        threshold = self.policy.breaker.panic_threshold * len(self.states)
+        return self.strategy.spreads and in_service < threshold
 
     def mark_success_locked(self, attempt: Attempt, now: float) -> Sequence[FailoverEvent]:
         """Record a success; return what follows from it."""
         state, breaker = attempt.state, attempt.state.breaker
-        state.stats.succeeded(now, attempt.latency or 0.0)
+        latency = attempt.latency or 0.0
+        state.stats.succeeded(now, latency)
+        state.cost.observe(latency, now)
         state.throttles_in_a_row = 0
+        self.retries.earn()
+        if self.hedging:
+            self.hedging.observe(latency, streaming=attempt.streaming)
+        if self.throttle:
+            self.throttle.answered(now)
+        self.strategy.served(state, began=attempt.started_at, now=now)
         if breaker.state is State.CLOSED:
             breaker.success(attempt.generation, now)
             return ()
         before = self.active_locked(now)
         if not breaker.success(attempt.generation, now):
             return ()
+        self._ejected -= 1
         recovered = self.event(
             EventKind.RECOVERED, target=state.target.name, reason="its probes succeeded"
         )
@@ -172,6 +164,7 @@ class Pool:
             state.breaker.release(generation, now)
             return ()
         state.stats.failed(now, found, is_throttle=mark is Mark.THROTTLE)
+        state.cost.failed(now - attempt.started_at, now)
         if mark is Mark.THROTTLE:
             state.throttles_in_a_row += 1
             longest = self.policy.breaker.max_cooldown
@@ -180,10 +173,12 @@ class Pool:
             state.throttled_until = max(state.throttled_until, now + cooldown)
             state.breaker.release(generation, now)
             return ()
-        before = self.active_locked(now)
+        before, was_closed = self.active_locked(now), state.breaker.state is State.CLOSED
         eject = state.breaker.eject if mark is Mark.EJECT else state.breaker.failure
         if not eject(generation, now):
             return ()
+        self._ejected += was_closed
+        state.is_overloaded = found.error_class in _OVERLOAD
         ejected = self.event(
             EventKind.EJECTED,
             target=state.target.name,
@@ -192,6 +187,27 @@ class Pool:
             error=found.summary,
         )
         return (ejected, *self.switches_locked(before, now, "ejected"))
+
+    def mark_abandoned_locked(self, attempt: Attempt, now: float) -> None:
+        """Take note of the loser of a hedge: it was that slow at least, and no failure."""
+        latency = now - attempt.started_at
+        if self.hedging:
+            self.hedging.observe(latency, streaming=attempt.streaming)
+        if latency > (attempt.state.cost.value or 0.0):
+            attempt.state.cost.observe(latency, now)
+        attempt.state.breaker.release(attempt.generation, now)
+
+    def charge_locked(
+        self, state: TargetState, expected: int, input_tokens: int, output_tokens: int
+    ) -> None:
+        """Count what an answer used, beyond the input tokens that its call expected."""
+        price, tokens = state.target.priced, input_tokens + output_tokens
+        cost = price.of(input_tokens, output_tokens) if price else 0.0
+        state.stats.tokens += tokens
+        state.stats.spend += cost
+        if state.limits:
+            charged = price.of(expected, 0) if price else 0.0
+            state.limits.settle(self.clock.now(), tokens - expected, cost - charged)
 
     def switches_locked(
         self, before: TargetState | None, now: float, reason: str
@@ -209,6 +225,13 @@ class Pool:
             )
         ]
 
+    def reset_locked(self, now: float) -> None:
+        """Forget health, counts and a manual switch."""
+        self.preferred = None
+        self.calls = self.succeeded = self.failed_over = self.failed = self._ejected = 0
+        for state in self.states:
+            state.reset(now)
+
     def event(self, kind: EventKind, **details: Any) -> FailoverEvent:
         """Return an event of this pool, dated now."""
         return FailoverEvent(time=self.clock.wall(), pool=self.name, kind=kind, **details)
@@ -219,6 +242,14 @@ class Pool:
         for state in self.states:
             state.in_flight = 0
             state.workers = Workers()
+
+
+def _unique(states: Iterable[TargetState]) -> Iterator[TargetState]:
+    seen = set()
+    for state in states:
+        if state.slot not in seen:
+            seen.add(state.slot)
+            yield state
 
 
 _POOLS: weakref.WeakSet[Pool] = weakref.WeakSet()

@@ -1,20 +1,23 @@
 """Where a call goes next: the one place that decides it.
 
 In this order: the same target again if the policy prefers that; an untried target that is
-ready; an untried one that is not, for ejection is an order and never a refusal; a tried one
-once more; and only then the end. Everything here runs with the pool's lock held.
+ready; one whose limits have room in time; one that is not ready, for ejection is an order and
+never a refusal; a tried one once more; and only then the end. Everything here runs with the
+pool's lock held.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 from itertools import islice
 
 from failover_core.engine.attempt import Attempt, Failure, GiveUp, Step, Wait
 from failover_core.engine.backoff import retry_wait
 from failover_core.engine.deadline import UNLIMITED, share_of
-from failover_core.engine.pool import Pool, TargetState
+from failover_core.engine.needs import Needs
+from failover_core.engine.pool import Pool
 from failover_core.engine.rules import Move
+from failover_core.engine.target_state import TargetState
 from failover_core.engine.verdict import exhausted
 from failover_core.errors import ErrorClass
 
@@ -30,41 +33,55 @@ class Route:
     """The targets of one call in order, those it was sent to, and how they failed.
 
     Attributes:
-        order: the targets, most wanted first.
+        needs: what the call needs of a target.
         failures: one for each failed attempt, in order.
         attempts: number of attempts so far.
         streaming: whether attempts end with the first content of a stream.
+        first_choice: the first target that could serve the call, its health aside.
     """
 
     __slots__ = (
         "_deadline",
+        "_drawn",
+        "_has_hedged",
+        "_is_too_large",
         "_pool",
         "_rested",
         "_sends",
+        "_source",
         "_waited",
         "_window",
         "attempts",
         "failures",
-        "order",
+        "first_choice",
+        "needs",
         "streaming",
     )
 
-    def __init__(self, pool: Pool, deadline: float) -> None:
+    def __init__(
+        self, pool: Pool, needs: Needs, preferred: TargetState | None, deadline: float, now: float
+    ) -> None:
         self._pool = pool
         self._deadline = deadline
+        self._source = pool.order_locked(now, preferred)
+        self._drawn: list[TargetState] = []
         self._sends: dict[int, int] = {}
-        self._window = 0
+        self._window = self._room_for(needs.tokens)
         self._rested = False
         self._waited = 0.0
-        self.order = pool.order_locked()
+        self._is_too_large = False
+        self._has_hedged = False
+        self.needs = needs
         self.failures: list[Failure] = []
         self.attempts = 0
         self.streaming = False
+        self.first_choice: TargetState | None = None
 
     def add(self, failure: Failure) -> None:
         """Take a failed attempt into account."""
         self.failures.append(failure)
         if failure.rule.move is Move.LARGER:
+            self._is_too_large = True
             self._window = (failure.attempt.target.context_window or 0) + 1
 
     def decide(self, now: float) -> Step:
@@ -73,23 +90,117 @@ class Route:
             return self._give_up("its total_timeout is over")
         if self.failures and (step := self._resend(self._same_again(now), now)):
             return step
-        later: list[TargetState] = []
-        for state in self.order:
-            if state.slot in self._sends or state.disabled or not self._fits(state):
-                continue
-            if state.throttled_until <= now and state.breaker.ready_at <= now:
-                return self._start(state, now)
-            later.append(state)
+        ready, limited, later = self._untried(now)
+        if ready:
+            return self._start(ready, now)
+        if limited and (wait := self._wait_for_room(limited, now, is_last=not later)):
+            return wait
         if later:
             return self._last_resort(later, now)
         return self._resend(self._once_more(), now) or self._give_up()
+
+    def hedge(self, now: float) -> Attempt | None:
+        """Start a second attempt beside a slow one, if there are a target and a budget for it."""
+        pool = self._pool
+        if self._has_hedged or pool.hedging is None:
+            return None
+        if not (pool.hedging.budget.allows and pool.retries.allows):
+            return None
+        ready, _, _ = self._untried(now)
+        if ready is None:
+            return None
+        self._has_hedged = True
+        pool.hedging.budget.spend()
+        pool.retries.spend()
+        return self._start(ready, now)
+
+    def _untried(
+        self, now: float
+    ) -> tuple[TargetState | None, list[TargetState], list[TargetState]]:
+        """Return the untried target to go to; and those whose limits, or health, forbid it now.
+
+        A target that has just returned is passed over now and then, if another one is ready.
+        """
+        returning: TargetState | None = None
+        limited: list[TargetState] = []
+        later: list[TargetState] = []
+        for state in self._candidates():
+            if state.slot in self._sends or not self._may_serve(state):
+                continue
+            if state.room_at(now, self.needs.tokens) > now:
+                limited.append(state)
+                continue
+            self.first_choice = self.first_choice or state
+            if not self._pool.is_ready_locked(state, now):
+                later.append(state)
+            elif not state.breaker.returning or self._gets_share(state, now):
+                return state, limited, later
+            else:
+                returning = returning or state
+        return returning, limited, later
+
+    def _candidates(self) -> Iterator[TargetState]:
+        """Yield all targets, most wanted first, asking the strategy only for what is needed."""
+        yield from self._drawn
+        for state in self._source:
+            self._drawn.append(state)
+            yield state
+
+    def _gets_share(self, state: TargetState, now: float) -> bool:
+        return self._pool.dice.uniform(0.0, 1.0) < state.breaker.share(now)
+
+    def _room_for(self, tokens: int) -> int:
+        """The context window that a target must not fall below; 0 if no target has that much.
+
+        The number of tokens is an estimate: then the servers have the last word.
+        """
+        windows = (s.target.context_window for s in self._pool.states if not s.disabled)
+        return tokens if tokens and any(w is None or w >= tokens for w in windows) else 0
+
+    def _may_serve(self, state: TargetState) -> bool:
+        """Whether the call may go to a target at all."""
+        target = state.target
+        if state.disabled or self.needs.missing(target):
+            return False
+        unknown = 0 if self._is_too_large else UNLIMITED
+        return (target.context_window or unknown) >= self._window
 
     def _last_resort(self, later: list[TargetState], now: float) -> Step:
         """Start at the untried target that returns first; wait only for one that asked for it."""
         ejected = [state for state in later if state.throttled_until <= now]
         state = min(ejected or later, key=lambda state: state.ready_at)
-        wait = None if ejected else self._cooling_wait(state, now)
-        return wait or self._start(state, now)
+        if not ejected and (wait := self._wait(state.throttled_until - now, now)):
+            return wait
+        pool = self._pool
+        if pool.throttle and pool.throttle.refuses(now, pool.dice):
+            return self._give_up("every target is ejected, and the adaptive throttle held it back")
+        return self._start(state, now)
+
+    def _wait_for_room(
+        self, limited: list[TargetState], now: float, *, is_last: bool
+    ) -> Wait | None:
+        """The wait for the first target whose limits have room, if the call has time for it."""
+        state = min(limited, key=lambda state: state.room_at(now, self.needs.tokens))
+        seconds = state.room_at(now, self.needs.tokens) - now
+        if not state.is_full:
+            return self._wait(seconds, now, is_last=is_last)
+        # Calls that wait for one permit must not all look for it at once.
+        seconds *= self._pool.dice.uniform(0.5, 1.5)
+        if is_last and self._pool.policy.total_timeout is None:
+            return Wait(seconds)  # a permit comes back for certain, sooner or later
+        return self._wait(seconds, now, is_last=is_last)
+
+    def _wait(self, seconds: float, now: float, *, is_last: bool = True) -> Wait | None:
+        """A wait for a target, if the call has the time; half of it, when others can be tried."""
+        policy = self._pool.policy
+        if policy.total_timeout is None:
+            left = policy.retry.max_wait - self._waited
+        else:
+            left = self._deadline - now - (0.0 if is_last else policy.total_timeout / 2)
+        if not 0 < seconds < left:
+            return None
+        self._waited += seconds
+        return Wait(seconds)
 
     def _same_again(self, now: float) -> Failure | None:
         """With ``prefer="retry"``, the latest failure, if its target may do better at once."""
@@ -106,9 +217,10 @@ class Route:
         return min(again, key=lambda f: self._sends[f.attempt.state.slot], default=None)
 
     def _may_resend(self, failure: Failure) -> bool:
-        state = failure.attempt.state
-        sends_left = self._pool.policy.retry.attempts - self._sends[state.slot]
-        return failure.rule.again and sends_left > 0 and not state.disabled and self._fits(state)
+        state, pool = failure.attempt.state, self._pool
+        sends_left = pool.policy.retry.attempts - self._sends[state.slot]
+        is_allowed = failure.rule.again and sends_left > 0 and pool.retries.allows
+        return is_allowed and self._may_serve(state)
 
     def _resend(self, failure: Failure | None, now: float) -> Step | None:
         """Rest, then start at the target of a failure again; None if there is no time for it."""
@@ -122,33 +234,29 @@ class Route:
             backoff = retry_wait(policy, sends, failure.error, self._pool.dice)
             if now + backoff >= self._deadline:
                 return None
-            if wait := self._cooling_wait(state, now):
+            if wait := self._wait(state.throttled_until - now, now):
                 return wait
             if backoff > 0:
                 return Wait(backoff)
+        if state.room_at(now, self.needs.tokens) > now:
+            return self._wait_for_room([state], now, is_last=True)
+        self._pool.retries.spend()
         return self._start(state, now)
 
-    def _cooling_wait(self, state: TargetState, now: float) -> Wait | None:
-        """The wait for a throttled target, if the call has the time to wait for it."""
-        seconds = state.throttled_until - now
-        left = self._deadline - now
-        if math.isinf(left):
-            left = self._pool.policy.retry.max_wait - self._waited
-        if not 0 < seconds < left:
-            return None
-        self._waited += seconds
-        return Wait(seconds)
-
-    def _fits(self, state: TargetState) -> bool:
-        return not self._window or (state.target.context_window or 0) >= self._window
-
     def _start(self, state: TargetState, now: float) -> Attempt:
+        pool = self._pool
         self.attempts += 1
-        attempt = Attempt(state, self.attempts, now)
+        attempt = Attempt(state, self.attempts, now, streaming=self.streaming)
         self._sends[state.slot] = self._sends.get(state.slot, 0) + 1
         self._rested = False
         state.in_flight += 1
         state.stats.started(now)
+        if state.limits:
+            state.limits.take(now, self.needs.tokens)
+        if pool.throttle:
+            pool.throttle.sent(now)
+        if pool.hedging and not self._has_hedged:
+            attempt.hedge_after = pool.hedging.after(streaming=self.streaming)
         self._limit(attempt, now)
         return attempt
 
@@ -160,14 +268,15 @@ class Route:
             cap = min(cap, policy.first_token_timeout)
         if policy.total_timeout is not None:
             attempt.timeout = share_of(self._deadline - now, self._targets_left(now), cap)
-            equal = policy.total_timeout / min(_SHARES, len(self.order))
+            equal = policy.total_timeout / min(_SHARES, len(self._pool.states))
             attempt.is_fair = attempt.timeout >= _FAIR * min(cap, equal)
         elif cap < UNLIMITED:
             attempt.timeout = cap
 
     def _targets_left(self, now: float) -> int:
         """Count who the time left is for: this attempt, ready targets, and one last resort."""
-        untried = (s for s in self.order if s.slot not in self._sends and not s.disabled)
+        states = self._pool.states
+        untried = (s for s in states if s.slot not in self._sends and self._may_serve(s))
         ready = (state.ready_at <= now for state in untried)
         counted = list(islice(ready, _SHARES - 1))
         return 1 + sum(counted) + (not all(counted))
@@ -175,4 +284,16 @@ class Route:
     def _give_up(self, reason: str | None = None) -> GiveUp:
         if self.failures and reason is None and self.failures[-1].rule.move is Move.LARGER:
             return GiveUp(self.failures[-1].error, is_lost=False)
-        return GiveUp(exhausted(self._pool, self.failures, reason))
+        return GiveUp(exhausted(self._pool, self.failures, reason or self._unserved()))
+
+    def _unserved(self) -> str | None:
+        """Say what kept a call from the targets that it was not sent to."""
+        untried = [s for s in self._pool.states if s.slot not in self._sends and not s.disabled]
+        return "; ".join(f"{s.target.name} {self._obstacle(s)}" for s in untried) or None
+
+    def _obstacle(self, state: TargetState) -> str:
+        if missing := self.needs.missing(state.target):
+            return f"does not support {', '.join(sorted(missing))}"
+        if not self._may_serve(state):
+            return "has too small a context window"
+        return "has no room within its limits in time"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from failover_core.engine.samples import Samples, percentile
+
 if TYPE_CHECKING:
     from failover_core.classify import Classification
 
-_LATENCIES = 128
+_LATENCIES = 100
 """Newest latencies that the percentiles are taken from."""
 
 _MINUTE = 60.0
@@ -30,7 +30,9 @@ class TargetStats:
     last_success: float | None = None
     last_failure: float | None = None
     last_error: str | None = None
-    latencies: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENCIES))
+    tokens: int = 0
+    spend: float = 0.0
+    latencies: Samples = field(default_factory=lambda: Samples(_LATENCIES))
     _minute: int = 0
     _this_minute: int = 0
     _last_minute: int = 0
@@ -50,7 +52,7 @@ class TargetStats:
         self.successes_in_a_row += 1
         self.failures_in_a_row = 0
         self.last_success = now
-        self.latencies.append(latency)
+        self.latencies.add(latency)
 
     def failed(self, now: float, found: Classification, *, is_throttle: bool) -> None:
         """Count a failure, or a throttling, which is none."""
@@ -74,10 +76,10 @@ class TargetStats:
 
     def latency(self) -> Latency | None:
         """Return mean and percentiles of the newest latencies, or None if there are none."""
-        ordered = sorted(self.latencies)
+        ordered = self.latencies.ordered()
         if not ordered:
             return None
-        return Latency(fmean(ordered), _percentile(ordered, 0.50), _percentile(ordered, 0.95))
+        return Latency(fmean(ordered), percentile(ordered, 0.50), percentile(ordered, 0.95))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,3 @@ class Latency:
     mean: float
     p50: float
     p95: float
-
-
-def _percentile(ordered: Sequence[float], share: float) -> float:
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -7,9 +7,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from failover_core.engine.breaker import State
+from failover_core.engine.target_state import TargetState
 
 if TYPE_CHECKING:
-    from failover_core.engine.pool import Pool, TargetState
+    from failover_core.engine.pool import Pool
     from failover_core.engine.stats import Latency
 
 
@@ -39,7 +40,7 @@ class TargetStatus:
         last_failure: when it last failed or throttled.
         last_check: the later of the two.
         last_error: type and status of its last error; never the provider's text.
-        latency: of its newest 128 answers; None without any.
+        latency: of its newest 100 answers; None without any.
         success_rate: answers per finished request, throttled ones left out; None without any.
         requests: attempts sent to it.
         failures: attempts that count against it.
@@ -47,6 +48,8 @@ class TargetStatus:
         in_flight: attempts without an answer yet.
         abandoned: synchronous attempts that outlived their time and still run in a thread.
         requests_per_minute: attempts in the last 60 s.
+        tokens: input and output tokens that its answers used, as far as they said so.
+        spend: what they cost, by the target's price.
         cooldown_remaining: until it is a first choice again; 0 if it is one.
     """
 
@@ -68,6 +71,8 @@ class TargetStatus:
     in_flight: int
     abandoned: int
     requests_per_minute: float
+    tokens: int
+    spend: float
     cooldown_remaining: float
 
 
@@ -77,12 +82,15 @@ class PoolStatus:
 
     Attributes:
         name: of the pool.
-        active: the target that the next call would try first; None if all are disabled.
+        active: the target that the next call would try first; None if all are disabled, or if
+            the strategy spreads calls over the targets.
         requests: calls begun.
         succeeded: calls answered.
         failed_over: answered calls that another target than the first choice served.
         failed: calls that no target could serve, or whose stream broke.
         success_rate: succeeded / (succeeded + failed); None without either.
+        tokens: of all targets.
+        spend: of all targets.
         targets: their status, in the order they were given.
     """
 
@@ -93,6 +101,8 @@ class PoolStatus:
     failed_over: int
     failed: int
     success_rate: float | None
+    tokens: int
+    spend: float
     targets: tuple[TargetStatus, ...]
 
     def __getitem__(self, name: str) -> TargetStatus:
@@ -116,6 +126,8 @@ def status_of(pool: Pool) -> PoolStatus:
             failed_over=pool.failed_over,
             failed=pool.failed,
             success_rate=_rate(pool.succeeded, pool.failed),
+            tokens=sum(state.stats.tokens for state in pool.states),
+            spend=sum(state.stats.spend for state in pool.states),
             targets=tuple(_target_status(state, now, wall) for state in pool.states),
         )
 
@@ -143,6 +155,8 @@ def _target_status(state: TargetState, now: float, wall: float) -> TargetStatus:
         in_flight=state.in_flight,
         abandoned=state.workers.abandoned,
         requests_per_minute=stats.requests_per_minute(now),
+        tokens=stats.tokens,
+        spend=stats.spend,
         cooldown_remaining=max(0.0, state.ready_at - now),
     )
 

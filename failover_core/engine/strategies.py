@@ -3,44 +3,72 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
+from failover_core.engine.ports import Dice
 from failover_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from failover_core.engine.pool import TargetState
+    from failover_core.engine.target_state import TargetState
 
 
-class Strategy(Protocol):
-    """Orders the targets for one call.
+class Strategy:
+    """Orders the targets for each call; the base of users' own.
 
-    It is called under the pool's lock: it must be quick and must not block. Health is not its
-    business; the engine takes the first target of the order that is ready.
+    Its methods are called under the pool's lock: they must be quick and must not block.
+
+    Attributes:
+        spreads: whether calls are spread over the targets, so that none is the active one.
     """
 
-    def __call__(self, targets: Sequence[TargetState], /) -> Sequence[TargetState]:
-        """Return the targets, most wanted first."""
+    spreads: bool = False
+
+    def order(self, targets: Sequence[TargetState], now: float) -> Iterable[TargetState]:
+        """Return the targets for a call that is about to be sent, most wanted first."""
+        raise NotImplementedError
+
+    def look(self, targets: Sequence[TargetState], now: float) -> Iterable[TargetState]:
+        """Return what ``order`` would, without moving anything."""
+        return self.order(targets, now)
+
+    def served(self, target: TargetState, *, began: float, now: float) -> None:
+        """Hear that an attempt which began at some instant answered now."""
 
 
-def priority(targets: Sequence[TargetState], /) -> Sequence[TargetState]:
-    """Keep the order in which the targets were given."""
-    return targets
+Ordering = Callable[[Sequence["TargetState"]], Iterable["TargetState"]]
 
 
-_STRATEGIES: dict[str, Strategy] = {"priority": priority}
+class _Priority(Strategy):
+    def order(self, targets: Sequence[TargetState], now: float) -> Iterable[TargetState]:  # noqa: ARG002
+        return targets
 
 
-def strategy_named(name: str) -> Strategy:
-    """Return the strategy of that name.
+class _Function(Strategy):
+    def __init__(self, function: Ordering) -> None:
+        self._function = function
+
+    def order(self, targets: Sequence[TargetState], now: float) -> Iterable[TargetState]:  # noqa: ARG002
+        return self._function(targets)
+
+
+_STRATEGIES: dict[str, Callable[[Dice], Strategy]] = {"priority": lambda _: _Priority()}
+
+
+def strategy_for(given: str | Strategy | Ordering, dice: Dice) -> Strategy:
+    """Return the strategy of that name, object or function.
 
     Raises:
         ConfigurationError: there is none.
     """
+    if isinstance(given, Strategy):
+        return given
+    if callable(given):
+        return _Function(given)
     try:
-        return _STRATEGIES[name]
+        return _STRATEGIES[given](dice)
     except (KeyError, TypeError):
-        near = difflib.get_close_matches(str(name), _STRATEGIES, n=1)
+        near = difflib.get_close_matches(str(given), _STRATEGIES, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(_STRATEGIES)}"
-        message = f"strategy: there is no strategy {name!r}; {hint}"
+        message = f"strategy: there is no strategy {given!r}; {hint}"
         raise ConfigurationError(message) from None

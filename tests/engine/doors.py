@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Protocol
 
 from failover_core import AllTargetsFailedError, FailoverEvent, ResponseStatusError, Router, Target
+from failover_core.engine.attempt import Attempt
+from failover_core.engine.call import Call
 
 Behave = Callable[[Any], Any]
 """What a client does when it is asked: it answers or raises."""
@@ -20,7 +22,7 @@ def status(number: int, **details: Any) -> ResponseStatusError:
 
 
 class Door(Protocol):
-    def __call__(self, router: Router, behave: Behave, /) -> Any: ...
+    def __call__(self, router: Router, behave: Behave, /, **options: Any) -> Any: ...
 
 
 class Doors:
@@ -35,28 +37,28 @@ class Doors:
         door: Door = getattr(self, name)
         return door
 
-    def run(self, router: Router, behave: Behave, /) -> Any:
-        return router.run(behave)
+    def run(self, router: Router, behave: Behave, /, **options: Any) -> Any:
+        return router.run(behave, **options)
 
-    def arun(self, router: Router, behave: Behave, /) -> Any:
+    def arun(self, router: Router, behave: Behave, /, **options: Any) -> Any:
         async def send(client: Any) -> Any:
             return behave(client)
 
-        return self._runner.run(router.arun(send))
+        return self._runner.run(router.arun(send, **options))
 
-    def stream(self, router: Router, behave: Behave, /) -> Any:
+    def stream(self, router: Router, behave: Behave, /, **options: Any) -> Any:
         def send(client: Any) -> Iterator[Any]:
             yield behave(client)
 
-        (answer,) = router.stream(send)
+        (answer,) = router.stream(send, **options)
         return answer
 
-    def astream(self, router: Router, behave: Behave, /) -> Any:
+    def astream(self, router: Router, behave: Behave, /, **options: Any) -> Any:
         async def send(client: Any) -> AsyncIterator[Any]:
             yield behave(client)
 
         async def collect() -> list[Any]:
-            return [chunk async for chunk in router.astream(send)]
+            return [chunk async for chunk in router.astream(send, **options)]
 
         (answer,) = self._runner.run(collect())
         return answer
@@ -78,6 +80,14 @@ def outcome(door: Door, router: Router, behave: Behave = ask) -> str:
         return f"all failed: {error.error_class}"
     except Exception as error:  # noqa: BLE001 - the error is what is looked at
         return type(error).__name__
+
+
+def begin(router: Router) -> tuple[Call, Attempt]:
+    """Begin a call by hand; return it with its first attempt."""
+    call = router.begin()
+    attempt = call.next()
+    assert isinstance(attempt, Attempt)
+    return call, attempt
 
 
 def line(event: FailoverEvent) -> str:

@@ -222,6 +222,7 @@ SCENARIOS = {
             "recovered a",
             "switched b->a",
         ],
+        policy={"breaker": {"slow_start": 0}},
         pauses=(0, 0, 0, 0, 0, 0, 5, 0, 0),
     ),
     "a failed probe ejects again": Scenario(

@@ -1,0 +1,122 @@
+"""What a target's limits leave room for: requests, tokens and money."""
+
+from __future__ import annotations
+
+from failover_core.engine.deadline import UNLIMITED
+from failover_core.engine.window import Window
+from failover_core.targets import Target
+
+_MINUTE = 60.0
+_DAY = 86_400.0
+_HOURS = 24
+
+_ROUNDING = 1e-9
+_SMALLEST = 1e-9
+"""What a send costs at least: nothing may pass once a limit has been reached."""
+
+
+class Rate:
+    """So many a minute, as many of them at once: GCRA, the leaky bucket of ITU-T I.371.
+
+    Args:
+        limit: per minute.
+    """
+
+    __slots__ = ("_full_at", "_interval", "_limit")
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._interval = _MINUTE / limit
+        self._full_at = -UNLIMITED
+        """Instant at which the whole limit is free again ("theoretical arrival time")."""
+
+    def room_at(self, cost: float) -> float:
+        """Return the instant from which ``cost`` may pass.
+
+        What is larger than the whole limit passes when all of it is free; else it would wait for
+        ever.
+        """
+        return self._full_at + self._interval * min(cost, self._limit) - _MINUTE - _ROUNDING
+
+    def take(self, now: float, cost: float) -> None:
+        """Let ``cost`` pass. A negative one gives back what was taken too much."""
+        self._full_at = max(now, self._full_at) + self._interval * cost
+
+
+class Daily:
+    """So much in any 24 hours: a rolling sum, by the hour.
+
+    No midnight: it needs no time zone, and a wall clock that jumps moves nothing.
+    """
+
+    __slots__ = ("_limit", "_window")
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._window = Window(_DAY, _HOURS)
+
+    def room_at(self, now: float, cost: float) -> float:
+        """Return the instant from which ``cost`` more does not exceed the limit."""
+        excess = self._window.total(now) + cost - self._limit
+        return now if excess <= 0 else self._window.less_at(now, excess)
+
+    def take(self, now: float, cost: float) -> None:
+        """Count ``cost``; a negative one takes back what was counted too much."""
+        self._window.add(now, cost)
+
+
+class Limits:
+    """All limits of one target, with its pool's limit of money if the target costs any.
+
+    A send is let through, and charged, by the tokens that it is expected to use; ``settle``
+    then corrects that by those it did use.
+
+    Args:
+        target: whose limits they are.
+        pool_spend: what is left for the whole pool; None without a limit.
+    """
+
+    __slots__ = ("_price", "_requests", "_requests_a_day", "_spends", "_tokens")
+
+    def __init__(self, target: Target, pool_spend: Daily | None) -> None:
+        requests, tokens = target.requests_per_minute, target.tokens_per_minute
+        self._requests = None if requests is None else Rate(requests)
+        self._tokens = None if tokens is None else Rate(tokens)
+        a_day, spend = target.requests_per_day, target.spend_limit
+        self._requests_a_day = None if a_day is None else Daily(a_day)
+        own_spend = None if spend is None else Daily(spend)
+        self._price = target.priced
+        self._spends = [s for s in (own_spend, pool_spend) if s is not None and self._price]
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self._requests or self._tokens or self._requests_a_day or self._spends)
+
+    def room_at(self, now: float, tokens: int) -> float:
+        """Return the instant from which a send of so many tokens exceeds nothing."""
+        instants = [now]
+        if self._requests:
+            instants.append(self._requests.room_at(1))
+        if self._tokens:
+            instants.append(self._tokens.room_at(tokens))
+        if self._requests_a_day:
+            instants.append(self._requests_a_day.room_at(now, 1))
+        if self._price and self._spends:
+            cost = max(self._price.of(tokens, 0), _SMALLEST)
+            instants.extend(spend.room_at(now, cost) for spend in self._spends)
+        return max(instants)
+
+    def take(self, now: float, tokens: int) -> None:
+        """Charge a send that is about to use so many tokens."""
+        if self._requests:
+            self._requests.take(now, 1)
+        if self._requests_a_day:
+            self._requests_a_day.take(now, 1)
+        self.settle(now, tokens, self._price.of(tokens, 0) if self._price else 0.0)
+
+    def settle(self, now: float, tokens: int, cost: float) -> None:
+        """Charge tokens and money beyond what was charged before; give back what is negative."""
+        if self._tokens:
+            self._tokens.take(now, tokens)
+        for spend in self._spends:
+            spend.take(now, cost)

@@ -1,0 +1,59 @@
+"""What one call needs of its target."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Self, TypedDict
+
+from failover_core.errors import ConfigurationError
+from failover_core.targets import Capability, Target, capabilities
+
+
+class CallOptions(TypedDict, total=False):
+    """What may be said of a single call, at every door of a router.
+
+    Attributes:
+        tokens: that it will use, estimated. Targets whose context window or token limit has no
+            room for them are passed over. Default: 0, for nobody knows.
+        requires: capabilities that its target must have (see ``Capability``). Default: none.
+        preferred_target: name of the target to try first, whatever the strategy says.
+    """
+
+    tokens: int
+    requires: Collection[str]
+    preferred_target: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What one call needs of its target; see ``CallOptions``."""
+
+    tokens: int = 0
+    requires: frozenset[Capability] = frozenset()
+    preferred_target: str | None = None
+
+    @classmethod
+    def of(cls, options: CallOptions) -> Self:
+        """Return the needs of a call.
+
+        Raises:
+            ConfigurationError: the tokens are negative, or a capability is unknown.
+        """
+        tokens = options.get("tokens", 0)
+        if tokens < 0:
+            message = f"tokens is {tokens}; it must be zero or more"
+            raise ConfigurationError(message)
+        requires = capabilities(options.get("requires", ()), field="requires")
+        return cls(tokens, requires, options.get("preferred_target"))
+
+    def missing(self, target: Target) -> Collection[Capability]:
+        """Return the capabilities that a target lacks."""
+        if not self.requires:
+            return ()
+        if target.supports is None:
+            return self.requires & {Capability.PREFILL}
+        return self.requires.difference(target.supports)
+
+
+NOTHING = Needs()

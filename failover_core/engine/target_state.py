@@ -1,0 +1,111 @@
+"""All that is known of one target."""
+
+from __future__ import annotations
+
+import math
+
+from failover_core.engine.breaker import Breaker
+from failover_core.engine.deadline import UNLIMITED
+from failover_core.engine.ewma import PeakEwma
+from failover_core.engine.limits import Limits
+from failover_core.engine.stats import TargetStats
+from failover_core.engine.workers import Workers
+from failover_core.policy import FailoverPolicy
+from failover_core.targets import Target
+
+_LEASE_MARGIN = 1.0
+_LEASE_UNBOUNDED = 60.0
+"""Seconds after which a probe without any timeout is taken for lost."""
+
+# Seconds between two looks for a free permit.
+_POLL_LONGEST = 0.1
+_POLL_SHORTEST = 0.001
+_POLL_UNKNOWN = 0.01
+
+
+class TargetState:
+    """One target's breaker, throttle, limits, switch and counts."""
+
+    __slots__ = (
+        "_lease",
+        "breaker",
+        "cost",
+        "disabled",
+        "in_flight",
+        "is_overloaded",
+        "keeps_deadline",
+        "limits",
+        "max_in_flight",
+        "slot",
+        "stats",
+        "target",
+        "throttled_until",
+        "throttles_in_a_row",
+        "timeout_cap",
+        "workers",
+    )
+
+    def __init__(self, slot: int, target: Target, policy: FailoverPolicy, breaker: Breaker) -> None:
+        client = target.client
+        caps = (
+            target.attempt_timeout,
+            policy.attempt_timeout,
+            getattr(client, "default_attempt_timeout", None),
+        )
+        self.slot = slot
+        self.target = target
+        self.breaker = breaker
+        self.timeout_cap: float = next((cap for cap in caps if cap is not None), UNLIMITED)
+        self.keeps_deadline: bool = getattr(client, "enforces_deadline", False) is True
+        self._lease = policy.breaker.lease
+        self.max_in_flight: float = target.max_concurrency or UNLIMITED
+        self.limits: Limits | None = None
+        self.stats = TargetStats()
+        self.cost = PeakEwma()
+        self.workers = Workers()
+        self.disabled = False
+        self.is_overloaded = False
+        self.throttled_until = 0.0
+        self.throttles_in_a_row = 0
+        self.in_flight = 0
+
+    def reset(self, now: float) -> None:
+        """Forget health and counts, but neither limits nor attempts in flight."""
+        self.breaker.reset(now)
+        self.stats = TargetStats()
+        self.cost = PeakEwma()
+        self.throttled_until = 0.0
+        self.throttles_in_a_row = 0
+
+    @property
+    def ready_at(self) -> float:
+        """Instant from which the target is a first choice again."""
+        return max(self.throttled_until, self.breaker.ready_at)
+
+    @property
+    def lease(self) -> float:
+        """Seconds after which a probe's permit returns by itself."""
+        if self._lease is not None:
+            return self._lease
+        cap = self.timeout_cap
+        return _LEASE_UNBOUNDED if math.isinf(cap) else cap + _LEASE_MARGIN
+
+    @property
+    def load(self) -> float:
+        """Seconds that the attempts in flight and one more take here, by its peak EWMA."""
+        return (self.cost.value or 0.0) * (self.in_flight + 1)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether all permits of ``max_concurrency`` are out."""
+        return self.in_flight >= self.max_in_flight
+
+    def room_at(self, now: float, tokens: int) -> float:
+        """Return the instant from which the target's limits let a send of so many tokens pass.
+
+        When all permits are out that is a guess: the mean time until one of them comes back.
+        """
+        if self.is_full:
+            mean = (self.cost.value or _POLL_UNKNOWN) / self.max_in_flight
+            return now + min(_POLL_LONGEST, max(_POLL_SHORTEST, mean))
+        return now if self.limits is None else self.limits.room_at(now, tokens)

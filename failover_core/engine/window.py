@@ -1,0 +1,53 @@
+"""A sum over the newest stretch of time."""
+
+from __future__ import annotations
+
+from failover_core.engine.deadline import UNLIMITED
+
+
+class Window:
+    """Adds up what happened within the last so many seconds, to one bucket's length.
+
+    Args:
+        seconds: its length.
+        buckets: equal parts of it, forgotten one by one.
+    """
+
+    __slots__ = ("_bucket", "_sum", "_sums", "_width")
+
+    def __init__(self, seconds: float, buckets: int = 10) -> None:
+        self._width = seconds / buckets
+        self._bucket = 0
+        self._sums: list[float] = [0] * buckets
+        self._sum: float = 0
+
+    def add(self, now: float, amount: float = 1) -> None:
+        """Count something that happens now."""
+        self._turn(now)
+        self._sums[self._bucket % len(self._sums)] += amount
+        self._sum += amount
+
+    def total(self, now: float) -> float:
+        """Return the sum of what happened within the window."""
+        self._turn(now)
+        return self._sum
+
+    def less_at(self, now: float, amount: float) -> float:
+        """Return the instant at which so much of the sum will have been forgotten."""
+        self._turn(now)
+        size = len(self._sums)
+        for bucket in range(self._bucket + 1, self._bucket + size + 1):
+            amount -= self._sums[bucket % size]
+            if amount <= 0:
+                return bucket * self._width
+        return UNLIMITED
+
+    def _turn(self, now: float) -> None:
+        bucket = int(now // self._width)
+        if bucket <= self._bucket:
+            return
+        size = len(self._sums)
+        for stale in range(self._bucket + 1, min(bucket, self._bucket + size) + 1):
+            self._sum -= self._sums[stale % size]
+            self._sums[stale % size] = 0
+        self._bucket = bucket

@@ -1,0 +1,108 @@
+"""What a call needs of its target, and which one it would like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from failover_core import AllTargetsFailedError, ConfigurationError, Router, Target
+from failover_core.testing import ScriptedClient
+from tests.engine.doors import Door, ask, status, trace
+
+
+def target(name: str, *script: Any, **settings: Any) -> Target:
+    return Target(ScriptedClient(name, script, default=name), name=name, **settings)
+
+
+def test_a_target_that_lacks_a_capability_is_passed_over_without_a_mark(
+    door: Door, pool: Callable[..., Router]
+) -> None:
+    router = pool(target("text", supports=["tools"]), target("all"))
+    assert door(router, ask, requires=["images"]) == "all"
+    assert door(router, ask, requires=["tools"]) == "text"
+    assert door(router, ask) == "text"
+    assert trace(router) == []
+    assert router.status()["text"].failures == 0
+    assert router.status().failed_over == 0
+
+
+def test_when_no_target_has_a_capability_the_error_says_which(
+    door: Door, pool: Callable[..., Router]
+) -> None:
+    router = pool(target("a", supports=["tools"]), target("b", supports=[]))
+    with pytest.raises(AllTargetsFailedError, match="a does not support images") as caught:
+        door(router, ask, requires="images")
+    assert "b does not support images" in str(caught.value)
+
+
+def test_nobody_is_taken_to_support_prefill_who_does_not_say_so(
+    pool: Callable[..., Router],
+) -> None:
+    router = pool(target("unknown"), target("able", supports={"prefill"}))
+    assert router.run(ask, requires=["prefill"]) == "able"
+
+
+@pytest.mark.parametrize("wrong", [["vision"], "tool"])
+def test_an_unknown_capability_is_refused_with_the_known_ones(
+    pool: Callable[..., Router], wrong: Any
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"requires: .* known: tools"):
+        pool("a").run(ask, requires=wrong)
+    with pytest.raises(ConfigurationError, match=r"Target 'a': supports: .* known: tools"):
+        target("a", supports=wrong)
+
+
+def test_a_call_goes_to_a_target_with_room_for_its_tokens(
+    door: Door, pool: Callable[..., Router]
+) -> None:
+    router = pool(
+        target("small", context_window=1_000),
+        target("large", context_window=9_000),
+        target("unknown"),
+    )
+    assert door(router, ask, tokens=800) == "small"
+    assert door(router, ask, tokens=8_000) == "large"
+    assert door(router, ask, tokens=80_000) == "unknown"
+
+
+def test_an_estimate_that_no_target_has_room_for_is_left_to_the_servers(
+    door: Door, pool: Callable[..., Router]
+) -> None:
+    router = pool(
+        target("small", status(413), context_window=1_000), target("large", context_window=9_000)
+    )
+    assert door(router, ask, tokens=10_000) == "large"
+
+
+def test_a_negative_number_of_tokens_is_refused(pool: Callable[..., Router]) -> None:
+    with pytest.raises(ConfigurationError, match="tokens is -1"):
+        pool("a").run(ask, tokens=-1)
+
+
+def test_a_preferred_target_is_tried_first(door: Door, pool: Callable[..., Router]) -> None:
+    router = pool("a", "b", "c")
+    assert door(router, ask, preferred_target="c") == "c"
+    assert door(router, ask) == "a"
+
+
+def test_a_preferred_target_comes_before_a_manual_switch(pool: Callable[..., Router]) -> None:
+    router = pool("a", "b", "c")
+    router.switch("b")
+    assert [router.run(ask, preferred_target="c"), router.run(ask)] == ["c", "b"]
+
+
+def test_a_preferred_target_that_fails_is_failed_over_from(
+    door: Door, pool: Callable[..., Router]
+) -> None:
+    router = pool("a", target("b", status(500)))
+    assert door(router, ask, preferred_target="b") == "a"
+    assert trace(router) == ["attempt_failed b server_error", "failed_over b->a server_error"]
+
+
+def test_an_unknown_preferred_target_is_refused_with_the_known_ones(
+    door: Door, pool: Callable[..., Router]
+) -> None:
+    with pytest.raises(ConfigurationError, match="there is no target 'z'; it has a, b"):
+        door(pool("a", "b"), ask, preferred_target="z")
