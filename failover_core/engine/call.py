@@ -37,14 +37,9 @@ class Call:
     )
 
     def __init__(self, pool: Pool, needs: Needs = NOTHING) -> None:
-        now, total = pool.clock.now(), pool.policy.total_timeout
-        self.deadline = UNLIMITED if total is None else now + total
-        preferred = needs.preferred_target and pool.state_of(needs.preferred_target)
-        with pool.lock:
-            pool.calls += 1
-            if pool.hedging:
-                pool.hedging.budget.earn()
-            self._route = Route(pool, needs, preferred or None, self.deadline, now)
+        total = pool.policy.total_timeout
+        self.deadline = UNLIMITED if total is None else pool.clock.now() + total
+        self._route = Route(pool, needs, self.deadline)
         self._pool = pool
         self._is_resumable = False
         self._broken: BaseException | None = None

@@ -57,6 +57,8 @@ class Daily:
 
     def room_at(self, now: float, cost: float) -> float:
         """Return the instant from which ``cost`` more does not exceed the limit."""
+        if self._window.sum + cost <= self._limit:  # with time it only gets less
+            return now
         excess = self._window.total(now) + cost - self._limit
         return now if excess <= 0 else self._window.less_at(now, excess)
 
@@ -94,17 +96,18 @@ class Limits:
 
     def room_at(self, now: float, tokens: int) -> float:
         """Return the instant from which a send of so many tokens exceeds nothing."""
-        instants = [now]
+        instant = now
         if self._requests:
-            instants.append(self._requests.room_at(1))
+            instant = max(instant, self._requests.room_at(1))
         if self._tokens:
-            instants.append(self._tokens.room_at(tokens))
+            instant = max(instant, self._tokens.room_at(tokens))
         if self._requests_a_day:
-            instants.append(self._requests_a_day.room_at(now, 1))
-        if self._price and self._spends:
-            cost = max(self._price.of(tokens, 0), _SMALLEST)
-            instants.extend(spend.room_at(now, cost) for spend in self._spends)
-        return max(instants)
+            instant = max(instant, self._requests_a_day.room_at(now, 1))
+        if self._spends:
+            cost = max(self._cost_of(tokens), _SMALLEST)
+            for spend in self._spends:
+                instant = max(instant, spend.room_at(now, cost))
+        return instant
 
     def take(self, now: float, tokens: int) -> None:
         """Charge a send that is about to use so many tokens."""
@@ -112,7 +115,8 @@ class Limits:
             self._requests.take(now, 1)
         if self._requests_a_day:
             self._requests_a_day.take(now, 1)
-        self.settle(now, tokens, self._price.of(tokens, 0) if self._price else 0.0)
+        if tokens:
+            self.settle(now, tokens, self._cost_of(tokens))
 
     def settle(self, now: float, tokens: int, cost: float) -> None:
         """Charge tokens and money beyond what was charged before; give back what is negative."""
@@ -120,3 +124,6 @@ class Limits:
             self._tokens.take(now, tokens)
         for spend in self._spends:
             spend.take(now, cost)
+
+    def _cost_of(self, expected_tokens: int) -> float:
+        return self._price.of(expected_tokens, 0) if self._price and expected_tokens else 0.0

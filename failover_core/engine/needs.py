@@ -49,8 +49,6 @@ class Needs:
 
     def missing(self, target: Target) -> Collection[Capability]:
         """Return the capabilities that a target lacks."""
-        if not self.requires:
-            return ()
         if target.supports is None:
             return self.requires & {Capability.PREFILL}
         return self.requires.difference(target.supports)

@@ -101,13 +101,17 @@ class Pool:
         message = f"pool {self.name!r}: there is no target {name!r}; it has {known}"
         raise ConfigurationError(message)
 
-    def order_locked(
-        self, now: float, preferred: TargetState | None = None
-    ) -> Iterator[TargetState]:
-        """Yield every target once, drawing from the strategy only as far as is asked."""
+    def begin_locked(self, now: float, preferred: TargetState | None) -> Iterator[TargetState]:
+        """Count a call; yield every target once, asking the strategy only for what is needed."""
+        self.calls += 1
+        if self.hedging:
+            self.hedging.budget.earn()
+        order = self.strategy.order(self.states, now)
+        if order is self.states and preferred is self.preferred is None:
+            return iter(self.states)
         first = (state for state in (preferred, self.preferred) if state is not None)
         # What a strategy leaves out is still a last choice.
-        return _unique(itertools.chain(first, self.strategy.order(self.states, now), self.states))
+        return _unique(itertools.chain(first, order, self.states))
 
     def active_locked(self, now: float) -> TargetState | None:
         """Return the target that the next call would try first; None if there is no such one."""
@@ -121,9 +125,9 @@ class Pool:
 
     def is_ready_locked(self, state: TargetState, now: float) -> bool:
         """Return whether calls may go to a target at first hand."""
-        if state.throttled_until > now:
-            return False
-        return state.breaker.ready_at <= now or (state.is_overloaded and self._panics())
+        if state.is_ready(now):
+            return True
+        return state.is_overloaded and state.throttled_until <= now and self._panics()
 
     def _panics(self) -> bool:
         """Whether so few targets are left that calls spread over the overloaded ones as well."""

@@ -9,7 +9,7 @@ pool's lock held.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain
 
 from failover_core.engine.attempt import Attempt, Failure, GiveUp, Step, Wait
 from failover_core.engine.backoff import retry_wait
@@ -42,10 +42,10 @@ class Route:
 
     __slots__ = (
         "_deadline",
-        "_drawn",
         "_has_hedged",
         "_is_too_large",
         "_pool",
+        "_preferred",
         "_rested",
         "_sends",
         "_source",
@@ -58,15 +58,13 @@ class Route:
         "streaming",
     )
 
-    def __init__(
-        self, pool: Pool, needs: Needs, preferred: TargetState | None, deadline: float, now: float
-    ) -> None:
+    def __init__(self, pool: Pool, needs: Needs, deadline: float) -> None:
         self._pool = pool
         self._deadline = deadline
-        self._source = pool.order_locked(now, preferred)
-        self._drawn: list[TargetState] = []
+        self._preferred = needs.preferred_target and pool.state_of(needs.preferred_target)
+        self._source: Iterator[TargetState] | None = None
         self._sends: dict[int, int] = {}
-        self._window = self._room_for(needs.tokens)
+        self._window = self._room_for(needs.tokens) if needs.tokens else 0
         self._rested = False
         self._waited = 0.0
         self._is_too_large = False
@@ -121,30 +119,35 @@ class Route:
 
         A target that has just returned is passed over now and then, if another one is ready.
         """
+        ready: TargetState | None = None
         returning: TargetState | None = None
+        passed: list[TargetState] = []
         limited: list[TargetState] = []
         later: list[TargetState] = []
-        for state in self._candidates():
-            if state.slot in self._sends or not self._may_serve(state):
-                continue
-            if state.room_at(now, self.needs.tokens) > now:
-                limited.append(state)
-                continue
-            self.first_choice = self.first_choice or state
-            if not self._pool.is_ready_locked(state, now):
-                later.append(state)
-            elif not state.breaker.returning or self._gets_share(state, now):
-                return state, limited, later
-            else:
-                returning = returning or state
-        return returning, limited, later
-
-    def _candidates(self) -> Iterator[TargetState]:
-        """Yield all targets, most wanted first, asking the strategy only for what is needed."""
-        yield from self._drawn
+        if self._source is None:
+            self._source = self._pool.begin_locked(now, self._preferred or None)
         for state in self._source:
-            self._drawn.append(state)
-            yield state
+            if state.slot in self._sends:
+                continue
+            if self._may_serve(state):
+                if state.room_at(now, self.needs.tokens) > now:
+                    limited.append(state)
+                elif not self._is_ready(state, now):
+                    later.append(state)
+                elif not state.breaker.returning or self._gets_share(state, now):
+                    ready = state
+                    break
+                else:
+                    returning = returning or state
+            passed.append(state)
+        if passed:  # they stay where they are for the next look
+            self._source = chain(passed, self._source)
+        return ready or returning, limited, later
+
+    def _is_ready(self, state: TargetState, now: float) -> bool:
+        if self.first_choice is None:
+            self.first_choice = state
+        return self._pool.is_ready_locked(state, now)
 
     def _gets_share(self, state: TargetState, now: float) -> bool:
         return self._pool.dice.uniform(0.0, 1.0) < state.breaker.share(now)
@@ -155,15 +158,15 @@ class Route:
         The number of tokens is an estimate: then the servers have the last word.
         """
         windows = (s.target.context_window for s in self._pool.states if not s.disabled)
-        return tokens if tokens and any(w is None or w >= tokens for w in windows) else 0
+        return tokens if any(w is None or w >= tokens for w in windows) else 0
 
     def _may_serve(self, state: TargetState) -> bool:
         """Whether the call may go to a target at all."""
         target = state.target
-        if state.disabled or self.needs.missing(target):
+        if state.disabled or (self.needs.requires and self.needs.missing(target)):
             return False
         unknown = 0 if self._is_too_large else UNLIMITED
-        return (target.context_window or unknown) >= self._window
+        return not self._window or (target.context_window or unknown) >= self._window
 
     def _last_resort(self, later: list[TargetState], now: float) -> Step:
         """Start at the untried target that returns first; wait only for one that asked for it."""
@@ -207,7 +210,7 @@ class Route:
         failure = self.failures[-1]
         if self._pool.policy.retry.prefer != "retry" or failure.error_class is ErrorClass.TIMEOUT:
             return None
-        is_ready = failure.attempt.state.ready_at <= now
+        is_ready = failure.attempt.state.is_ready(now)
         return failure if is_ready and self._may_resend(failure) else None
 
     def _once_more(self) -> Failure | None:
@@ -275,11 +278,15 @@ class Route:
 
     def _targets_left(self, now: float) -> int:
         """Count who the time left is for: this attempt, ready targets, and one last resort."""
-        states = self._pool.states
-        untried = (s for s in states if s.slot not in self._sends and self._may_serve(s))
-        ready = (state.ready_at <= now for state in untried)
-        counted = list(islice(ready, _SHARES - 1))
-        return 1 + sum(counted) + (not all(counted))
+        left, has_later = 1, False
+        for state in self._pool.states:
+            if state.slot in self._sends or not self._may_serve(state):
+                continue
+            if not state.is_ready(now):
+                has_later = True
+            elif (left := left + 1) == _SHARES:
+                break
+        return min(_SHARES, left + has_later)
 
     def _give_up(self, reason: str | None = None) -> GiveUp:
         if self.failures and reason is None and self.failures[-1].rule.move is Move.LARGER:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from math import isinf
 
 from failover_core.engine.breaker import Breaker
 from failover_core.engine.deadline import UNLIMITED
@@ -24,16 +24,21 @@ _POLL_UNKNOWN = 0.01
 
 
 class TargetState:
-    """One target's breaker, throttle, limits, switch and counts."""
+    """One target's breaker, throttle, limits, switch and counts.
+
+    Attributes:
+        timeout_cap: seconds that an attempt may take, the call's deadline aside.
+        lease: seconds after which a probe's permit returns by itself.
+    """
 
     __slots__ = (
-        "_lease",
         "breaker",
         "cost",
         "disabled",
         "in_flight",
         "is_overloaded",
         "keeps_deadline",
+        "lease",
         "limits",
         "max_in_flight",
         "slot",
@@ -57,7 +62,8 @@ class TargetState:
         self.breaker = breaker
         self.timeout_cap: float = next((cap for cap in caps if cap is not None), UNLIMITED)
         self.keeps_deadline: bool = getattr(client, "enforces_deadline", False) is True
-        self._lease = policy.breaker.lease
+        bounded = _LEASE_UNBOUNDED if isinf(self.timeout_cap) else self.timeout_cap + _LEASE_MARGIN
+        self.lease: float = policy.breaker.lease or bounded
         self.max_in_flight: float = target.max_concurrency or UNLIMITED
         self.limits: Limits | None = None
         self.stats = TargetStats()
@@ -77,18 +83,14 @@ class TargetState:
         self.throttled_until = 0.0
         self.throttles_in_a_row = 0
 
+    def is_ready(self, now: float) -> bool:
+        """Return whether the target is a first choice."""
+        return self.throttled_until <= now and self.breaker.ready_at <= now
+
     @property
     def ready_at(self) -> float:
         """Instant from which the target is a first choice again."""
         return max(self.throttled_until, self.breaker.ready_at)
-
-    @property
-    def lease(self) -> float:
-        """Seconds after which a probe's permit returns by itself."""
-        if self._lease is not None:
-            return self._lease
-        cap = self.timeout_cap
-        return _LEASE_UNBOUNDED if math.isinf(cap) else cap + _LEASE_MARGIN
 
     @property
     def load(self) -> float:

@@ -11,26 +11,32 @@ class Window:
     Args:
         seconds: its length.
         buckets: equal parts of it, forgotten one by one.
+
+    Attributes:
+        sum: of what happened; until ``total`` is asked, with what should be forgotten by now.
     """
 
-    __slots__ = ("_bucket", "_sum", "_sums", "_width")
+    __slots__ = ("_bucket", "_ends_at", "_sums", "_width", "sum")
 
     def __init__(self, seconds: float, buckets: int = 10) -> None:
         self._width = seconds / buckets
         self._bucket = 0
         self._sums: list[float] = [0] * buckets
-        self._sum: float = 0
+        self._ends_at = 0.0
+        self.sum: float = 0
 
     def add(self, now: float, amount: float = 1) -> None:
         """Count something that happens now."""
-        self._turn(now)
+        if now >= self._ends_at:
+            self._turn(now)
         self._sums[self._bucket % len(self._sums)] += amount
-        self._sum += amount
+        self.sum += amount
 
     def total(self, now: float) -> float:
         """Return the sum of what happened within the window."""
-        self._turn(now)
-        return self._sum
+        if now >= self._ends_at:
+            self._turn(now)
+        return self.sum
 
     def less_at(self, now: float, amount: float) -> float:
         """Return the instant at which so much of the sum will have been forgotten."""
@@ -43,11 +49,9 @@ class Window:
         return UNLIMITED
 
     def _turn(self, now: float) -> None:
-        bucket = int(now // self._width)
-        if bucket <= self._bucket:
-            return
-        size = len(self._sums)
+        bucket, size = int(now // self._width), len(self._sums)
         for stale in range(self._bucket + 1, min(bucket, self._bucket + size) + 1):
-            self._sum -= self._sums[stale % size]
+            self.sum -= self._sums[stale % size]
             self._sums[stale % size] = 0
-        self._bucket = bucket
+        self._bucket = max(bucket, self._bucket)
+        self._ends_at = (self._bucket + 1) * self._width
