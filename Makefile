@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint format test-real demo notebook bench clean
+.PHONY: help setup test lint format test-real demo notebook bench simulate clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ notebook: $(READY) ## execute every notebook from start to end, without saving i
 bench: $(READY) ## measure what the engine adds, and the clients beside others
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.transports
+
+simulate: $(READY) ## play the outages of docs/simulation.md in virtual time, and draw them anew
+	$(BIN)/python -m benchmarks.simulate --plots docs/simulation
 
 clean: ## remove the virtual environment and every cache in the checkout
 	rm -rf $(VENV) build dist htmlcov .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

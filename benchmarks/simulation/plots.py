@@ -1,0 +1,67 @@
+"""Plots of a study: one column of small charts, one line for each policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.simulation.ledger import Ledger, Numbers
+from benchmarks.simulation.studies import Study
+
+_SMOOTH = 3
+"""Seconds over which lines are averaged, so that they can be told apart."""
+
+
+def draw(study: Study, ledgers: Sequence[Ledger], path: Path) -> None:
+    """Draw goodput, sends and latencies of a study's runs into a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with mpl.rc_context({"axes.spines.top": False, "axes.spines.right": False, "font.size": 8}):
+        figure = Figure(figsize=(8, 6.5), layout="constrained")
+        goodput, sends, latency = figure.subplots(3, 1)
+        for policy, ledger in zip(study.policies, ledgers, strict=True):
+            goodput.plot(_smooth(ledger.goodput_by_second()) * 100, label=policy.name, lw=1)
+            sends.plot(_smooth(_sends(ledger)), lw=1)
+            latency.plot(*_curve(ledger.latencies_of(study.scenario.span)), lw=1)
+        _label(goodput, study.question, "answered in time, %")
+        _label(sends, "", "sends a second, all targets")
+        _label(latency, "", "latency of answers during it, s")
+        for axes in (goodput, sends):
+            axes.axvspan(study.scenario.span.start, study.scenario.span.end, alpha=0.08, lw=0)
+            axes.set_xlabel("s")
+        latency.set_xlabel("percentile")
+        latency.set_yscale("log")
+        _scale_percentiles(latency)
+        figure.legend(loc="outside lower center", ncols=4, frameon=False)
+        figure.savefig(path, dpi=100)
+
+
+def _sends(ledger: Ledger) -> Numbers:
+    loads: Numbers = np.sum([ledger.load(server) for server in range(ledger.servers)], axis=0)
+    return loads
+
+
+def _smooth(numbers: Numbers) -> Numbers:
+    return np.convolve(numbers, np.ones(_SMOOTH) / _SMOOTH, mode="valid")
+
+
+def _curve(latencies: Numbers) -> tuple[Numbers, Numbers]:
+    """Return latencies over percentiles, these by the number of nines."""
+    nines = np.linspace(0.0, 3.0, 200)
+    if not latencies.size:
+        return nines[:0], nines[:0]
+    return nines, np.percentile(latencies, 100 * (1 - 10.0**-nines))
+
+
+def _label(axes: Axes, title: str, label: str) -> None:
+    axes.set_title(title, loc="left", fontsize=9)
+    axes.set_ylabel(label)
+    axes.grid(visible=True, alpha=0.25)
+
+
+def _scale_percentiles(axes: Axes) -> None:
+    axes.set_xticks([0.301, 1, 1.301, 2, 3], ["50", "90", "95", "99", "99.9"])
