@@ -19,4 +19,7 @@ to it on its socket, so that no thread is needed to bound it.
 
 def share_of(left: float, targets_left: int, cap: float) -> float:
     """Return the seconds an attempt gets: an equal share, MIN_TRY at least, ``cap`` at most."""
-    return min(left, cap, max(MIN_TRY, left / targets_left))
+    share = left / targets_left
+    if share < MIN_TRY:
+        share = min(MIN_TRY, left)
+    return share if share < cap else cap

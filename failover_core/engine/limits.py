@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from failover_core.engine.deadline import UNLIMITED
 from failover_core.engine.window import Window
 from failover_core.targets import Target
@@ -11,7 +13,7 @@ _DAY = 86_400.0
 _HOURS = 24
 
 _ROUNDING = 1e-9
-_SMALLEST = 1e-9
+_SMALLEST = 1e-12
 """What a send costs at least: nothing may pass once a limit has been reached."""
 
 
@@ -30,17 +32,20 @@ class Rate:
         self._full_at = -UNLIMITED
         """Instant at which the whole limit is free again ("theoretical arrival time")."""
 
-    def room_at(self, cost: float) -> float:
+    def room_at(self, _: float, cost: float) -> float:
         """Return the instant from which ``cost`` may pass.
 
         What is larger than the whole limit passes when all of it is free; else it would wait for
         ever.
         """
-        return self._full_at + self._interval * min(cost, self._limit) - _MINUTE - _ROUNDING
+        if cost > self._limit:
+            cost = self._limit
+        return self._full_at + self._interval * cost - _MINUTE - _ROUNDING
 
     def take(self, now: float, cost: float) -> None:
         """Let ``cost`` pass. A negative one gives back what was taken too much."""
-        self._full_at = max(now, self._full_at) + self._interval * cost
+        begin = self._full_at if self._full_at > now else now
+        self._full_at = begin + self._interval * cost
 
 
 class Daily:
@@ -78,52 +83,51 @@ class Limits:
         pool_spend: what is left for the whole pool; None without a limit.
     """
 
-    __slots__ = ("_price", "_requests", "_requests_a_day", "_spends", "_tokens")
+    __slots__ = ("_price", "_requests", "_spends", "_tokens")
 
     def __init__(self, target: Target, pool_spend: Daily | None) -> None:
         requests, tokens = target.requests_per_minute, target.tokens_per_minute
-        self._requests = None if requests is None else Rate(requests)
-        self._tokens = None if tokens is None else Rate(tokens)
         a_day, spend = target.requests_per_day, target.spend_limit
-        self._requests_a_day = None if a_day is None else Daily(a_day)
-        own_spend = None if spend is None else Daily(spend)
         self._price = target.priced
-        self._spends = [s for s in (own_spend, pool_spend) if s is not None and self._price]
+        self._tokens = () if tokens is None else (Rate(tokens),)
+        self._requests: tuple[Rate | Daily, ...] = () if requests is None else (Rate(requests),)
+        if a_day is not None:
+            self._requests += (Daily(a_day),)
+        self._spends: tuple[Daily, ...] = () if spend is None else (Daily(spend),)
+        if pool_spend and self._price:
+            self._spends += (pool_spend,)
 
     def __bool__(self) -> bool:
         """Whether there is any."""
-        return bool(self._requests or self._tokens or self._requests_a_day or self._spends)
+        return bool(self._requests or self._tokens or self._spends)
 
     def room_at(self, now: float, tokens: int) -> float:
         """Return the instant from which a send of so many tokens exceeds nothing."""
-        instant = now
-        if self._requests:
-            instant = max(instant, self._requests.room_at(1))
-        if self._tokens:
-            instant = max(instant, self._tokens.room_at(tokens))
-        if self._requests_a_day:
-            instant = max(instant, self._requests_a_day.room_at(now, 1))
-        if self._spends:
-            cost = max(self._cost_of(tokens), _SMALLEST)
-            for spend in self._spends:
-                instant = max(instant, spend.room_at(now, cost))
-        return instant
+        latest = now
+        for limits, cost in self._charges(tokens):
+            for limit in limits:
+                instant = limit.room_at(now, cost)
+                if instant > latest:
+                    latest = instant
+        return latest
 
     def take(self, now: float, tokens: int) -> None:
         """Charge a send that is about to use so many tokens."""
-        if self._requests:
-            self._requests.take(now, 1)
-        if self._requests_a_day:
-            self._requests_a_day.take(now, 1)
+        for limit in self._requests:
+            limit.take(now, 1)
         if tokens:
             self.settle(now, tokens, self._cost_of(tokens))
 
     def settle(self, now: float, tokens: int, cost: float) -> None:
         """Charge tokens and money beyond what was charged before; give back what is negative."""
-        if self._tokens:
-            self._tokens.take(now, tokens)
+        for rate in self._tokens:
+            rate.take(now, tokens)
         for spend in self._spends:
             spend.take(now, cost)
 
-    def _cost_of(self, expected_tokens: int) -> float:
-        return self._price.of(expected_tokens, 0) if self._price and expected_tokens else 0.0
+    def _charges(self, tokens: int) -> tuple[tuple[Sequence[Rate | Daily], float], ...]:
+        cost = self._cost_of(tokens) or _SMALLEST
+        return (self._requests, 1), (self._tokens, tokens), (self._spends, cost)
+
+    def _cost_of(self, tokens: int) -> float:
+        return self._price.of(tokens, 0) if self._price else 0.0

@@ -40,8 +40,8 @@ class TargetStats:
     def started(self, now: float) -> None:
         """Count an attempt."""
         self.requests += 1
-        minute = int(now // _MINUTE)
-        if minute != self._minute:
+        if now >= (self._minute + 1) * _MINUTE:
+            minute = int(now // _MINUTE)
             self._last_minute = self._this_minute if minute == self._minute + 1 else 0
             self._minute, self._this_minute = minute, 0
         self._this_minute += 1
