@@ -112,7 +112,7 @@ class RawServer:
             if self.context:
                 connection = self.context.wrap_socket(connection, server_side=True)
                 self._open.append(connection)
-            while request := _read(connection):
+            while request := read_request(connection):
                 self.requests.append(request)
                 if not self.replies:
                     break
@@ -122,7 +122,8 @@ class RawServer:
             connection.close()
 
 
-def _read(connection: socket.socket) -> bytes:
+def read_request(connection: socket.socket) -> bytes:
+    """Return one request whole; nothing if the client has gone."""
     data = b""
     while b"\r\n\r\n" not in data:
         if not (more := connection.recv(65536)):
