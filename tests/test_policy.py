@@ -13,6 +13,7 @@ from failover_core import (
     BreakerPolicy,
     ConfigurationError,
     FailoverPolicy,
+    Price,
     RetryPolicy,
     Router,
     Target,
@@ -64,6 +65,27 @@ BAD_POLICIES: list[tuple[dict[str, Any], str]] = [
     ({"retry": 3}, "FailoverPolicy: retry: |RetryPolicy: settings: "),
     ({"breaker": {"failure_ratio": 1.5}}, "BreakerPolicy: failure_ratio: "),
     ({"breaker": {"consecutive_failures": 0}}, "BreakerPolicy: consecutive_failures: "),
+    ({"idle_timeout": 9, "total_timeout": 5}, r"idle_timeout \(9.0 s\) is above total_timeout"),
+    (
+        {"attempt_timeout": 9, "breaker": {"lease": 5}},
+        r"attempt_timeout \(9.0 s\) is above breaker.lease \(5.0 s\); lower the first",
+    ),
+    (
+        {"hedge": {"after": 9}, "attempt_timeout": 5},
+        r"hedge.after \(9.0 s\) is above attempt_timeout \(5.0 s\)",
+    ),
+    ({"hedge": {"after": 9}, "total_timeout": 5}, "hedge.after .* is above total_timeout"),
+    ({"hedge": {"after": "p0"}}, "HedgePolicy: after"),
+    ({"hedge": {"after": "slow"}}, "HedgePolicy: after"),
+    ({"hedge": {"after": 0}}, "HedgePolicy: after"),
+    ({"hedge": {"budget": 0}}, "HedgePolicy: budget: "),
+    ({"hedge": {}}, "policy.hedge needs a second target to send to"),
+    ({"spend_limit": -1}, "FailoverPolicy: spend_limit: "),
+    ({"spend_limit": 5}, "policy.spend_limit counts by prices; give the targets a price"),
+    ({"retry": {"budget": -0.1}}, "RetryPolicy: budget: "),
+    ({"breaker": {"slow_start": -1}}, "BreakerPolicy: slow_start: "),
+    ({"breaker": {"panic_threshold": 1.1}}, "BreakerPolicy: panic_threshold: "),
+    ({"on_broken_stream": "restart"}, "on_broken_stream: .*'raise' or 'resume'"),
     ({"breaker": {"cooldown": 600}}, r"cooldown \(600.0 s\) is above max_cooldown .*; lower"),
 ]
 
@@ -89,11 +111,59 @@ def test_bad_targets_are_refused_with_the_pools_name(targets: Any, message: str)
         Router(targets, name="docs")
 
 
-@pytest.mark.parametrize("field", ["context_window", "attempt_timeout"])
+POSITIVE = """
+    weight max_concurrency requests_per_minute requests_per_day tokens_per_minute spend_limit
+    context_window attempt_timeout
+""".split()  # noqa: SIM905 - a list of words is read as words
+
+
+@pytest.mark.parametrize("field", POSITIVE)
 @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, "5", True, [1]], ids=repr)
 def test_a_bad_setting_of_a_target_names_target_and_field(field: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=f"Target 'x': {field} is .*above zero, or None"):
         Target(object(), name="x", **{field: value})
+
+
+def test_a_weight_cannot_be_left_undecided() -> None:
+    weight: Any = None
+    with pytest.raises(ConfigurationError, match="Target 'x': weight is None"):
+        Target(object(), name="x", weight=weight)
+
+
+@pytest.mark.parametrize(
+    "price", [(-1, 1), (1, -1), (1, math.nan), ("1", 2), 5, (1, 2, 3), {"input": 1}], ids=repr
+)
+def test_a_bad_price_names_target_and_field(price: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"Target 'x': price is .*give \(input, output\)"):
+        Target(object(), name="x", price=price)
+
+
+@pytest.mark.parametrize("field", ["input", "output"])
+def test_a_negative_price_is_refused(field: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"Price: {field} is -1"):
+        Price(**{"input": 1, "output": 1, field: -1})
+
+
+def test_a_price_may_be_given_as_two_numbers() -> None:
+    assert Target(object(), price=(1, 2)).price == Price(1, 2)
+    assert Price(1, 2).of(1_000_000, 500_000) == 2
+
+
+def test_a_spend_limit_needs_a_price() -> None:
+    with pytest.raises(ConfigurationError, match="Target 'x': spend_limit is 5; it needs a price"):
+        Target(object(), name="x", spend_limit=5)
+
+
+@pytest.mark.parametrize(
+    ("policy", "bound"),
+    [({"total_timeout": 5}, "total_timeout"), ({"breaker": {"lease": 5}}, "breaker.lease")],
+)
+def test_an_attempt_longer_than_what_bounds_it_is_refused(
+    policy: dict[str, Any], bound: str
+) -> None:
+    message = rf"attempt_timeout \(9 s\) of target 'x' is above policy.{bound} \(5.0 s\)"
+    with pytest.raises(ConfigurationError, match=message):
+        Router([Target(object(), name="x", attempt_timeout=9)], policy=policy)
 
 
 @pytest.mark.parametrize("name", ["", "  ", 5])
