@@ -11,7 +11,7 @@ from failover_core.engine.samples import Samples, percentile
 if TYPE_CHECKING:
     from failover_core.classify import Classification
 
-_LATENCIES = 100
+_LATENCIES = 64
 """Newest latencies that the percentiles are taken from."""
 
 _MINUTE = 60.0

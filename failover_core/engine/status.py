@@ -40,7 +40,7 @@ class TargetStatus:
         last_failure: when it last failed or throttled.
         last_check: the later of the two.
         last_error: type and status of its last error; never the provider's text.
-        latency: of its newest 100 answers; None without any.
+        latency: of its newest 64 answers; None without any.
         success_rate: answers per finished request, throttled ones left out; None without any.
         requests: attempts sent to it.
         failures: attempts that count against it.
