@@ -17,10 +17,10 @@ _LINGER_ZERO = struct.pack("ii", 1, 0)
 
 def abort(writer: StreamWriter) -> None:
     """Drop a connection with a TCP reset, as the kernel does for a process that was killed."""
-    with contextlib.suppress(OSError):  # the client may have closed it already
-        writer.get_extra_info("socket").setsockopt(
-            socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO
-        )
+    connection = writer.get_extra_info("socket")
+    if connection is not None:  # as that of a closed TLS connection is
+        with contextlib.suppress(OSError):  # the client may have closed it already
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
     writer.transport.abort()
 
 

@@ -28,6 +28,8 @@ _ANYWHERE: tuple[Fault, ...] = (
 _IN_LISTS: tuple[Fault, ...] = (
     *_ANYWHERE,
     faults.Trickle(0.05),
+    faults.Bandwidth(2_000),
+    faults.SlowClose(2.0),
     faults.Truncate(10),
     faults.Slow(2.0),
     faults.HugeBody(100_000),

@@ -14,10 +14,11 @@ import pytest
 from tenacity import wait_exponential
 
 from failover_core.testing import FaultServer
+from tests.figures import Figure, size
 from tests.soak.outage import Outage
 from tests.soak.requests import Application, Async, Sync
 
-REQUESTS = 2_000
+REQUESTS = size(ci=2_000, full=10_000)
 THREADS = TASKS = 8
 TOTAL_TIMEOUT = 20.0
 OVERTIME = 0.1
@@ -26,7 +27,11 @@ POLICY = {
     "attempt_timeout": 0.5,
     "total_timeout": TOTAL_TIMEOUT,
     # The healthy server may become another one while a call is on its way round.
-    "retry": {"attempts": 6, "wait": wait_exponential(multiplier=0.05, max=1)},
+    "retry": {
+        "attempts": 6,
+        "wait": wait_exponential(multiplier=0.05, max=1),
+        "budget": None,
+    },
     "breaker": {"cooldown": 0.5, "max_cooldown": 2.0},
 }
 
@@ -63,9 +68,9 @@ class Ledger:
 
 @pytest.mark.timeout(300)
 def test_no_request_is_lost_while_one_server_can_answer(
-    fault_servers: Callable[..., list[FaultServer]],
+    fault_servers: Callable[..., list[FaultServer]], figure: Figure
 ) -> None:
-    """2,000 mixed requests of both frameworks, sync, async and streams, over changing faults.
+    """Mixed requests of both frameworks, sync, async and streams, over changing faults.
 
     The schedule and the requests follow from a seed, which a failure prints;
     ``FAILOVER_SOAK_SEED`` replays it.
@@ -94,6 +99,12 @@ def test_no_request_is_lost_while_one_server_can_answer(
 
     failed_over = sum(router.status().failed_over for router in application.routers)
     in_flight = [t.in_flight for r in application.routers for t in r.status().targets]
+    figure(
+        "real sockets, both frameworks",
+        requests=REQUESTS,
+        lost=REQUESTS - ledger.ends["answered"],
+        worst={"seconds for a request": ledger.slowest},
+    )
     assert dict(ledger.ends) == {"answered": REQUESTS}, f"seed {seed}"
     assert ledger.slowest <= TOTAL_TIMEOUT + OVERTIME, f"seed {seed}"
     assert not any(in_flight), f"seed {seed}"
