@@ -7,7 +7,8 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-_WALL = 1_700_000_000.0
+WALL = 1_700_000_000.0
+"""Unix time at which simulations begin."""
 
 
 class Loop:
@@ -23,7 +24,7 @@ class Loop:
         self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._numbers = itertools.count()
         self._now = 0.0
-        self._wall = _WALL
+        self._wall = WALL
 
     def now(self) -> float:
         """Return the seconds since the simulation began."""

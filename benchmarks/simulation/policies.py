@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from benchmarks.simulation.peers import Cooldowns, Plain
 from benchmarks.simulation.servers import Server
 from failover_core import FailoverPolicy, Router, Target
 
-_RETRIES = 3
+_SENDS = 3
 _ORDERED = ("priority", "sticky")
 
 
@@ -72,10 +73,25 @@ def ours(name: str, strategy: str = "priority", **settings: Any) -> Policy:
     return Policy(name, equip, spreads=strategy not in _ORDERED)
 
 
-def _plain(sends: int, most_servers: int | None = None) -> Callable[[World], Callable[[], Caller]]:
+def _plain(sends: int, most: int | None = None) -> Callable[[World], Callable[[], Caller]]:
     def equip(world: World) -> Callable[[], Caller]:
-        servers = world.servers[:most_servers]
-        return lambda: Plain(servers, world.attempt_timeout, sends, world.dice)
+        return lambda: Plain(world.servers[:most], world.attempt_timeout, sends, world.dice)
+
+    return equip
+
+
+def _spread_plain(sends: int) -> Callable[[World], Callable[[], Caller]]:
+    """Give each client an order that begins elsewhere: nobody would send them all to one."""
+
+    def equip(world: World) -> Callable[[], Caller]:
+        starts = itertools.cycle(range(len(world.servers)))
+
+        def caller() -> Caller:
+            start = next(starts)
+            order = [*world.servers[start:], *world.servers[:start]]
+            return Plain(order, world.attempt_timeout, sends, world.dice)
+
+        return caller
 
     return equip
 
@@ -86,7 +102,9 @@ def _cooldowns(world: World) -> Callable[[], Caller]:
 
 SINGLE = Policy("one target", _plain(1, 1))
 FALLBACKS = Policy("with_fallbacks", _plain(1))
-RETRIES = Policy("3 retries, then the next", _plain(_RETRIES))
+RETRIES = Policy("3 sends, then the next", _plain(_SENDS))
+SPREAD_FALLBACKS = Policy(FALLBACKS.name, _spread_plain(1), spreads=True)
+SPREAD_RETRIES = Policy(RETRIES.name, _spread_plain(_SENDS), spreads=True)
 COOLDOWNS = Policy("shuffle + cooldown", _cooldowns, spreads=True)
 
 PEERS = (SINGLE, FALLBACKS, RETRIES, COOLDOWNS)

@@ -36,7 +36,6 @@ class Scenario:
     """Clients, servers and faults.
 
     Attributes:
-        name: in tables.
         slots: of each server; their number is that of the servers.
         queue: requests that may wait at each server.
         service: draws the seconds that a request takes at a server of speed 1.
@@ -52,7 +51,6 @@ class Scenario:
         notices: whether servers drop queued requests of clients that have gone away.
     """
 
-    name: str
     slots: Sequence[int]
     queue: int
     service: Draw

@@ -7,9 +7,10 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Protocol
 
-from benchmarks.simulation.loop import Loop
+from benchmarks.simulation.loop import WALL, Loop
 from failover_core import ResponseStatusError
 
 Draw = Callable[[random.Random], float]
@@ -43,6 +44,7 @@ class Condition:
         stall: see ``stall_share``.
         errors: share of its requests that fail at once with a 500.
         rate: requests a second above which it answers 429 with ``Retry-After``.
+        dates: whether that is a date, by the server's own clock, instead of seconds.
         cut_off: the clients that cannot reach it: silence is all they get.
     """
 
@@ -54,6 +56,7 @@ class Condition:
     stall: float = 0.0
     errors: float = 0.0
     rate: float | None = None
+    dates: bool = False
     cut_off: frozenset[int] = frozenset()
 
 
@@ -141,8 +144,8 @@ class Server:
         if condition.refuses:
             return ConnectionRefusedError("connection refused")
         if condition.rate and (wait := self._excess(condition.rate)):
-            seconds = str(math.ceil(wait))
-            return ResponseStatusError("rate limit", status_code=429, retry_after=seconds)
+            retry_after = self._date(wait) if condition.dates else str(math.ceil(wait))
+            return ResponseStatusError("rate limit", status_code=429, retry_after=retry_after)
         if condition.errors and self._dice.random() < condition.errors:
             return ResponseStatusError("internal error", status_code=500)
         if len(self._working) >= self._slots and len(self._waiting) >= self._most_waiting:
@@ -157,6 +160,9 @@ class Server:
             return free_at - now
         self._free_at = free_at + 1.0 / rate
         return 0.0
+
+    def _date(self, wait: float) -> str:
+        return formatdate(WALL + self._loop.now() + math.ceil(wait), usegmt=True)
 
     def _serve(self, request: Request) -> None:
         condition, dice = self._condition, self._dice

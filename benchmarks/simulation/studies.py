@@ -1,15 +1,16 @@
 """The scenarios that are played, with the policies that are compared in each.
 
-Every study comes in any size: ``scale`` shortens it and takes clients away, but leaves the load of
-each server as it is, so that a small run tells the same story in seconds.
+Every study comes in any size: ``scale`` makes it shorter and takes clients and slots away, but
+leaves the load of each server as it is, so that a small run tells the same story in seconds.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Protocol
 
 from benchmarks.simulation.ledger import Span
 from benchmarks.simulation.policies import (
@@ -17,17 +18,31 @@ from benchmarks.simulation.policies import (
     FALLBACKS,
     PEERS,
     RETRIES,
+    SPREAD_FALLBACKS,
+    SPREAD_RETRIES,
     Policy,
     ours,
 )
 from benchmarks.simulation.scenario import Fault, Scenario
 from benchmarks.simulation.servers import Condition, lognormal
 
-_CALM = 60.0
-"""Seconds of a run before and after the trouble."""
 
-_SIGMA = 0.5
+class _Maker(Protocol):
+    def __call__(self, *, scale: float) -> Scenario: ...
+
+
+CALM = 60.0
+"""Seconds of a run before the trouble."""
+
+SIGMA = 0.5
 """Of the logarithm of service times: their 99th percentile is 3.2 times their median."""
+
+MEAN = math.exp(SIGMA**2 / 2)
+"""Of service times, as a multiple of their median."""
+
+DOWN = Condition(refuses=True)
+SILENT = Condition(silent=True)
+SLOW = Condition(slowness=10.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +60,17 @@ class Study:
     policies: Sequence[Policy]
 
 
-def fleet(scale: float = 1.0, *, condition: Condition = Condition(refuses=True)) -> Scenario:  # noqa: B008
-    """1,000 clients and 8 targets, each of which could serve all; the first 4 are down 5 min."""
+def fleet(scale: float = 1.0, *, condition: Condition = DOWN) -> Scenario:
+    """Return 1,000 clients and 8 targets, each fit to serve all, the first 4 of them down 5 min."""
     clients = math.ceil(1_000 * scale)
-    length = 300.0 if scale == 1 else 120.0
-    span = Span(_CALM, _CALM + length)
+    span = Span(CALM, CALM + (300.0 if scale == 1 else 150.0))
     return Scenario(
-        name="fleet",
         slots=[math.ceil(400 * scale)] * 8,
         queue=math.ceil(400 * scale),
-        service=lognormal(0.1, _SIGMA),
+        service=lognormal(0.1, SIGMA),
         clients=clients,
         rate=2.0 * clients,
-        seconds=span.end + 2 * _CALM,
+        seconds=span.end + 2 * CALM,
         patience=10.0,
         attempt_timeout=2.0,
         span=span,
@@ -65,25 +78,23 @@ def fleet(scale: float = 1.0, *, condition: Condition = Condition(refuses=True))
     )
 
 
-def small(name: str, *conditions: Condition, scale: float = 1.0, length: float = 60.0) -> Scenario:
-    """Three targets and 40 clients, 20 calls a second: what a company's own application may be.
+def small(*conditions: Condition, scale: float = 1.0, length: float = 60.0) -> Scenario:
+    """Return 3 targets, each fit to serve all, and 40 clients: one company's application.
 
     Args:
-        name: of the scenario.
         *conditions: of the first, second and third target for a while; the others are well.
-        scale: of the rate.
+        scale: of the load and of the servers.
         length: of the trouble, in seconds.
     """
-    span = Span(_CALM, _CALM + length)
+    span = Span(CALM, CALM + length)
     clients = math.ceil(40 * scale)
     return Scenario(
-        name=name,
-        slots=[math.ceil(80 * scale)] * 3,
-        queue=math.ceil(80 * scale),
-        service=lognormal(0.5, _SIGMA),
+        slots=[2 * clients] * 3,
+        queue=2 * clients,
+        service=lognormal(0.5, SIGMA),
         clients=clients,
         rate=2.0 * clients,
-        seconds=span.end + _CALM,
+        seconds=span.end + CALM,
         patience=20.0,
         attempt_timeout=10.0,
         span=span,
@@ -92,47 +103,45 @@ def small(name: str, *conditions: Condition, scale: float = 1.0, length: float =
 
 
 def flapping(scale: float = 1.0) -> Scenario:
-    """The first target is down for 5 s of every 15 s."""
-    scenario = small("flapping", scale=scale)
+    """Return the small application, whose first target is down for 5 s of every 15 s."""
+    scenario = small(scale=scale)
     starts = range(int(scenario.span.start), int(scenario.span.end), 15)
-    outage = Condition(refuses=True)
-    faults = [Fault(Span(start, start + 5.0), [0], outage) for start in starts]
-    return replace(scenario, faults=faults)
+    return replace(scenario, faults=[Fault(Span(at, at + 5.0), [0], DOWN) for at in starts])
 
 
 def partition(scale: float = 1.0) -> Scenario:
-    """Half of the clients cannot reach the first target, a quarter not the second one either."""
+    """Return it with half of the clients cut off from a target, some from two."""
     clients = math.ceil(40 * scale)
     half, quarter = (frozenset(range(clients // part)) for part in (2, 4))
-    return small("partition", Condition(cut_off=half), Condition(cut_off=quarter), scale=scale)
+    return small(Condition(cut_off=half), Condition(cut_off=quarter), scale=scale)
+
+
+def throttling(scale: float = 1.0) -> Scenario:
+    """Return it with a target that answers a quarter of its load, and 429 to the rest."""
+    return small(Condition(rate=20.0 * scale), scale=scale)
 
 
 def clock_jumps(scale: float = 1.0) -> Scenario:
-    """The first target throttles, and the clients' wall clocks jump by an hour, to and fro."""
-    scenario = small("clock jumps", Condition(rate=20.0 * scale), scale=scale)
+    """Return it throttled by dates in ``Retry-After``, while clocks jump an hour to and fro."""
+    scenario = small(Condition(rate=20.0 * scale, dates=True), scale=scale)
     start = scenario.span.start
     return replace(scenario, jumps=[(start + 10, 3_600.0), (start + 30, -7_200.0)])
 
 
-def brown_out(scale: float = 1.0, *, queue: float = 1.0, length: float = 120.0) -> Scenario:
-    """All targets keep a tenth of their slots for a while.
+def brown_out(scale: float = 1.0) -> Scenario:
+    """Return 4 targets, busy to 57 %, which all lose nine tenths of their slots for two minutes.
 
-    Args:
-        scale: of the fleet.
-        queue: requests that may wait at a server, as a multiple of its slots.
-        length: of the trouble, in seconds.
+    A queue is as long as its server has slots: with a tenth of them left, 6 s long.
     """
-    span = Span(_CALM, _CALM + length)
-    clients = math.ceil(200 * scale)
-    slots = 10 * math.ceil(10 * scale)
+    span = Span(CALM, CALM + 120.0)
+    clients = 10 * math.ceil(20 * scale)
     return Scenario(
-        name="brown-out",
-        slots=[slots] * 4,
-        queue=math.ceil(slots * queue),
-        service=lognormal(0.5, _SIGMA),
+        slots=[clients // 2] * 4,
+        queue=clients // 2,
+        service=lognormal(0.5, SIGMA),
         clients=clients,
         rate=2.0 * clients,
-        seconds=span.end + 2 * _CALM,
+        seconds=span.end + 2 * CALM,
         patience=30.0,
         attempt_timeout=30.0,
         span=span,
@@ -140,24 +149,49 @@ def brown_out(scale: float = 1.0, *, queue: float = 1.0, length: float = 120.0) 
     )
 
 
-def stalls(scale: float = 1.0) -> Scenario:
-    """One of three targets takes 10 times the median longer for a twentieth of its answers."""
-    scenario = small("stalls", Condition(stall_share=0.05, stall=5.0), length=600 * scale)
-    return replace(scenario, span=Span(_CALM + 30, scenario.span.end))
+def collapse(scale: float = 1.0) -> Scenario:
+    """Return the brown-out of one minute where it is worst: nobody waits for the queues' ends.
+
+    They are 17 times as long as slots: 10 s even with all slots at work, and attempts wait for 5 s.
+    What they abandon is worked off all the same, so that the overload feeds itself.
+    """
+    scenario = brown_out(scale)
+    span = Span(CALM, 2 * CALM)
+    return replace(
+        scenario,
+        queue=17 * scenario.slots[0],
+        patience=10.0,
+        attempt_timeout=5.0,
+        seconds=span.end + 3 * CALM,
+        span=span,
+        faults=[Fault(span, range(4), Condition(capacity=0.1))],
+    )
+
+
+def stalls(scale: float = 1.0, *, condition: Condition | None = None) -> Scenario:
+    """Return the small application with a target that stalls one answer in twenty.
+
+    Args:
+        scale: of the length.
+        condition: of the first target: 10 times the median longer, unless given.
+    """
+    stall = condition or Condition(stall_share=0.05, stall=5.0)
+    scenario = small(stall, length=CALM + 600 * scale)
+    # Hedging starts when latencies are known; figures are those of the time after.
+    return replace(scenario, span=Span(2 * CALM, scenario.span.end))
 
 
 def unequal(scale: float = 1.0) -> Scenario:
-    """Two targets and a third that is four times slower, at 80 % of what they can do together."""
-    slots, mean = 20, 0.5 * math.exp(_SIGMA**2 / 2)
-    span = Span(_CALM, _CALM + 600 * scale)
+    """Return 2 targets and a third that is 4 times slower, at 80 % of their joint capacity."""
+    slots, joint = 20, 1 + 1 + 1 / 4
+    span = Span(CALM, CALM + 600 * scale)
     return Scenario(
-        name="unequal servers",
         slots=[slots] * 3,
         speeds=[1.0, 1.0, 4.0],
         queue=200,
-        service=lognormal(0.5, _SIGMA),
+        service=lognormal(0.5, SIGMA),
         clients=10,
-        rate=0.8 * 2.25 * slots / mean,
+        rate=0.8 * joint * slots / (0.5 * MEAN),
         seconds=span.end,
         patience=30.0,
         attempt_timeout=30.0,
@@ -165,67 +199,83 @@ def unequal(scale: float = 1.0) -> Scenario:
     )
 
 
-_SPREADING = tuple(ours(name, name) for name in ("round_robin", "least_loaded"))
-_OURS = (ours("priority"), *_SPREADING)
-_THROTTLED = ours("priority, adaptive_throttle", adaptive_throttle=True, total_timeout=30.0)
-_HEDGED = ours("round_robin, hedged", "round_robin", hedge={"after": "p95", "budget": 0.05})
-_BESIDE = (*_OURS, *PEERS)
-
-_DOWN, _SLOW, _SILENT = Condition(refuses=True), Condition(slowness=10.0), Condition(silent=True)
-
-Maker = Callable[[float], Study]
-
-STUDIES: dict[str, Maker] = {
-    "fleet": lambda scale: Study(
-        "Half of a fleet's targets are down: who storms whom?",
-        fleet(scale),
-        (*_OURS, FALLBACKS, RETRIES, COOLDOWNS),
-    ),
-    "fleet-silent": lambda scale: Study(
-        "The same, but the targets fall silent instead of refusing connections.",
-        fleet(scale, condition=_SILENT),
-        (*_OURS, FALLBACKS, COOLDOWNS),
-    ),
-    "brown-out": lambda scale: Study(
-        "All targets keep a tenth of their capacity; their queues are short.",
-        brown_out(scale),
-        (ours("priority", total_timeout=30.0), _THROTTLED, FALLBACKS, RETRIES, COOLDOWNS),
-    ),
-    "brown-out-deep": lambda scale: Study(
-        "The same with queues so deep that nobody waits for their ends.",
-        brown_out(scale, queue=5.0),
-        (ours("priority", total_timeout=30.0), _THROTTLED, FALLBACKS, RETRIES, COOLDOWNS),
-    ),
-    "stalls": lambda scale: Study(
-        "One target stalls a twentieth of its answers: what does a second send buy?",
-        stalls(scale),
-        (ours("round_robin", "round_robin"), _HEDGED),
-    ),
-    "unequal": lambda scale: Study(
-        "One of three targets is four times slower, and there is little to spare.",
-        unequal(scale),
-        (*_SPREADING, COOLDOWNS),
-    ),
-} | {
-    f"small-{name}": partial(
-        lambda make, question, scale: Study(question, make(scale), _BESIDE), *row
+def spreading(**settings: object) -> tuple[Policy, ...]:
+    """Return our policies that spread calls, with the same settings."""
+    words = ", ".join(name for name in settings if name != "total_timeout")
+    return tuple(
+        ours(f"{strategy}, {words}" if words else strategy, strategy, **settings)
+        for strategy in ("round_robin", "least_loaded")
     )
-    for name, *row in (
-        ("outage", lambda scale: small("outage", _DOWN, scale=scale), "The first target is down."),
-        ("silent", lambda scale: small("silent", _SILENT, scale=scale), "It never answers."),
-        ("slow", lambda scale: small("slow", _SLOW, scale=scale), "It is ten times slower."),
-        ("flapping", flapping, "It is down for 5 s of every 15 s."),
-        ("partition", partition, "Half of the clients cannot reach it, a quarter not the second."),
-        (
-            "throttling",
-            lambda scale: small("throttling", Condition(rate=20.0 * scale), scale=scale),
-            "It answers 429 to all but a quarter of the calls.",
-        ),
-        (
-            "correlated",
-            lambda scale: small("correlated", _DOWN, _DOWN, _DOWN, scale=scale, length=30.0),
-            "All targets are down for half a minute.",
-        ),
-        ("clock-jumps", clock_jumps, "It throttles while wall clocks jump by an hour."),
-    )
+
+
+PRIORITY = ours("priority")
+HEDGED = ours("round_robin, hedge", "round_robin", hedge={})
+_SPREAD_PEERS = (SPREAD_FALLBACKS, SPREAD_RETRIES, COOLDOWNS)
+
+_SMALL: dict[str, tuple[str, _Maker]] = {
+    "outage": ("One of three targets is down for a minute.", partial(small, DOWN)),
+    "silent": ("One of three targets never answers.", partial(small, SILENT)),
+    "slow": ("One of three targets is ten times slower.", partial(small, SLOW)),
+    "flapping": ("One of three targets is down for 5 s of every 15 s.", flapping),
+    "partition": ("Half of the clients cannot reach one target, some not two.", partition),
+    "throttling": ("One of three targets answers 429 to three quarters.", throttling),
+    "correlated": (
+        "All three targets are down for half a minute.",
+        partial(small, DOWN, DOWN, DOWN, length=30.0),
+    ),
+    "clock-jumps": ("A target throttles by dates; wall clocks jump by an hour.", clock_jumps),
 }
+
+_STUDIES: dict[str, tuple[str, _Maker, Sequence[Policy]]] = {
+    "fleet": (
+        "Half of a fleet's targets refuse connections for five minutes.",
+        fleet,
+        (PRIORITY, *spreading(), FALLBACKS, RETRIES, COOLDOWNS),
+    ),
+    "fleet-silent": (
+        "Half of a fleet's targets fall silent for five minutes.",
+        partial(fleet, condition=SILENT),
+        (PRIORITY, *spreading(), FALLBACKS, COOLDOWNS),
+    ),
+    "brown-out": (
+        "All targets keep a tenth of their capacity for two minutes; queues are short.",
+        brown_out,
+        (
+            *spreading(total_timeout=30.0),
+            *spreading(total_timeout=30.0, adaptive_throttle=True),
+            *spreading(total_timeout=30.0, max_concurrency=2),
+            *_SPREAD_PEERS,
+        ),
+    ),
+    "collapse": (
+        "All targets keep a tenth of their capacity for a minute; queues outlast every patience.",
+        collapse,
+        (
+            *spreading(total_timeout=10.0),
+            *spreading(total_timeout=10.0, adaptive_throttle=True),
+            *_SPREAD_PEERS,
+        ),
+    ),
+    "stalls": (
+        "One of three targets stalls a twentieth of its answers for 10 times the median.",
+        stalls,
+        (*spreading(), HEDGED),
+    ),
+    "unequal": (
+        "One of three targets is four times slower than the others; 80 % load.",
+        unequal,
+        (*spreading(), COOLDOWNS),
+    ),
+    **{
+        f"small-{name}": (question, make, (PRIORITY, *spreading(), *PEERS))
+        for name, (question, make) in _SMALL.items()
+    },
+}
+
+NAMES = tuple(_STUDIES)
+
+
+def study(name: str, scale: float = 1.0) -> Study:
+    """Return the study of that name, in some size."""
+    question, make, policies = _STUDIES[name]
+    return Study(question, make(scale=scale), policies)

@@ -13,7 +13,6 @@ from benchmarks.simulation.scenario import Fault, Run, Scenario
 from benchmarks.simulation.servers import Condition, exponential
 
 PLAIN = Scenario(
-    name="plain",
     slots=[4],
     queue=10_000,
     service=exponential(1.0),
