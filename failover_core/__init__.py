@@ -7,7 +7,7 @@ from failover_core.engine.needs import CallOptions
 from failover_core.engine.ports import Clock, Dice
 from failover_core.engine.stats import Latency
 from failover_core.engine.status import Health, PoolStatus, TargetStatus
-from failover_core.engine.strategies import Strategy
+from failover_core.engine.strategies import Sticky, Strategy, register_strategy
 from failover_core.errors import (
     AllTargetsFailedError,
     AttemptTimeoutError,
@@ -52,9 +52,11 @@ __all__ = [
     "Router",
     "SpaceMismatchError",
     "State",
+    "Sticky",
     "Strategy",
     "Target",
     "TargetError",
     "TargetStatus",
     "UnavailableError",
+    "register_strategy",
 ]

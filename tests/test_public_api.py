@@ -12,7 +12,8 @@ EXPORTED = """
     Capability Clock ConfigurationError Dice ErrorClass EventKind FailoverError FailoverEvent
     FailoverPolicy Health HedgePolicy Latency MalformedResponseError PoolStatus Price
     ResponseStatusError RetryPolicy Router
-    SpaceMismatchError State Strategy Target TargetError TargetStatus UnavailableError
+    SpaceMismatchError State Sticky Strategy Target TargetError TargetStatus UnavailableError
+    register_strategy
 """.split()  # noqa: SIM905 - a list of words is read as words
 
 HEAVY = ("langchain", "langchain_core", "llama_index", "openai", "aiohttp", "httpx", "numpy")

@@ -22,4 +22,4 @@ def share_of(left: float, targets_left: int, cap: float) -> float:
     share = left / targets_left
     if share < MIN_TRY:
         share = min(MIN_TRY, left)
-    return share if share < cap else cap
+    return min(cap, share)

@@ -6,13 +6,14 @@ import math
 
 _DECAY = 10.0
 _PENALTY = 1.0
+"""Seconds that a failure counts for at least."""
 
 
 class PeakEwma:
     """An average of latencies that jumps up at once and comes down slowly (Finagle's peak EWMA).
 
     Attributes:
-        value: seconds, or None without any latency.
+        value: seconds when the newest latency came, or None without any.
     """
 
     __slots__ = ("_at", "value")
@@ -29,6 +30,13 @@ class PeakEwma:
             weight = math.exp((self._at - now) / _DECAY)
             self.value = seconds * (1 - weight) + self.value * weight
         self._at = now
+
+    def at(self, now: float) -> float | None:
+        """Return the average, which fades while nothing is heard.
+
+        So a target that was slow, and is spared for it, gets another chance.
+        """
+        return None if self.value is None else self.value * math.exp((self._at - now) / _DECAY)
 
     def failed(self, seconds: float, now: float) -> None:
         """Take a failure into account: a fast one must not look like a fast target."""

@@ -38,13 +38,12 @@ class Rate:
         What is larger than the whole limit passes when all of it is free; else it would wait for
         ever.
         """
-        if cost > self._limit:
-            cost = self._limit
+        cost = min(cost, self._limit)
         return self._full_at + self._interval * cost - _MINUTE - _ROUNDING
 
     def take(self, now: float, cost: float) -> None:
         """Let ``cost`` pass. A negative one gives back what was taken too much."""
-        begin = self._full_at if self._full_at > now else now
+        begin = max(now, self._full_at)
         self._full_at = begin + self._interval * cost
 
 
@@ -106,9 +105,7 @@ class Limits:
         latest = now
         for limits, cost in self._charges(tokens):
             for limit in limits:
-                instant = limit.room_at(now, cost)
-                if instant > latest:
-                    latest = instant
+                latest = max(latest, limit.room_at(now, cost))
         return latest
 
     def take(self, now: float, tokens: int) -> None:

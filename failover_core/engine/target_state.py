@@ -93,11 +93,6 @@ class TargetState:
         return max(self.throttled_until, self.breaker.ready_at)
 
     @property
-    def load(self) -> float:
-        """Seconds that the attempts in flight and one more take here, by its peak EWMA."""
-        return (self.cost.value or 0.0) * (self.in_flight + 1)
-
-    @property
     def is_full(self) -> bool:
         """Whether all permits of ``max_concurrency`` are out."""
         return self.in_flight >= self.max_in_flight

@@ -1,0 +1,55 @@
+"""Strategies: in which order a call considers the targets."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+from failover_core.engine.ports import Dice
+from failover_core.engine.strategies.base import Ordering, Strategy
+from failover_core.engine.strategies.ordered import Cheapest, Fastest, Function, Priority, Sticky
+from failover_core.engine.strategies.spreading import LeastLoaded, Random, RoundRobin, Weighted
+from failover_core.errors import ConfigurationError
+
+__all__ = ["Ordering", "Sticky", "Strategy", "register_strategy", "strategy_for"]
+
+_STRATEGIES: dict[str, Callable[[Dice], Strategy]] = {
+    "priority": lambda _: Priority(),
+    "sticky": lambda _: Sticky(),
+    "round_robin": RoundRobin,
+    "weighted": Weighted,
+    "least_loaded": LeastLoaded,
+    "fastest": Fastest,
+    "cheapest": lambda _: Cheapest(),
+    "random": Random,
+}
+
+
+def register_strategy(name: str, factory: Callable[[Dice], Strategy]) -> None:
+    """Give a strategy a name, under which every router and configuration knows it.
+
+    Args:
+        name: of the strategy.
+        factory: makes a new one for each pool; it is given the pool's source of chance.
+    """
+    _STRATEGIES[name] = factory
+
+
+def strategy_for(given: str | Strategy | Ordering, dice: Dice) -> Strategy:
+    """Return the strategy of that name, object or function.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    if isinstance(given, Strategy):
+        return given
+    if callable(given):
+        return Function(given)
+    try:
+        factory = _STRATEGIES[given]
+    except (KeyError, TypeError):
+        near = difflib.get_close_matches(str(given), _STRATEGIES, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(_STRATEGIES)}"
+        message = f"strategy: there is no strategy {given!r}; {hint}"
+        raise ConfigurationError(message) from None
+    return factory(dice)
