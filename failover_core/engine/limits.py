@@ -38,7 +38,8 @@ class Rate:
         What is larger than the whole limit passes when all of it is free; else it would wait for
         ever.
         """
-        cost = min(cost, self._limit)
+        if cost > self._limit:  # noqa: PLR1730 - the hot path: min() takes twice as long
+            cost = self._limit
         return self._full_at + self._interval * cost - _MINUTE - _ROUNDING
 
     def take(self, now: float, cost: float) -> None:
@@ -105,7 +106,9 @@ class Limits:
         latest = now
         for limits, cost in self._charges(tokens):
             for limit in limits:
-                latest = max(latest, limit.room_at(now, cost))
+                instant = limit.room_at(now, cost)
+                if instant > latest:  # noqa: PLR1730 - as above
+                    latest = instant
         return latest
 
     def take(self, now: float, tokens: int) -> None:
