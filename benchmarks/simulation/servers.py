@@ -113,7 +113,8 @@ class Server:
         self._notices = notices
         self._condition = HEALTHY
         self._waiting: deque[Request] = deque()
-        self._working: set[Request] = set()
+        # A set would yield them in another order in each process, and no run would replay.
+        self._working: dict[Request, None] = {}
         self._free_at = 0.0
 
     def become(self, condition: Condition) -> None:
@@ -169,13 +170,13 @@ class Server:
         seconds = self._service(dice) * condition.slowness
         if condition.stall_share and dice.random() < condition.stall_share:
             seconds += condition.stall
-        self._working.add(request)
+        self._working[request] = None
         self._loop.after(seconds, self._finish, request)
 
     def _finish(self, request: Request) -> None:
         if request not in self._working:
             return  # lost in a crash
-        self._working.remove(request)
+        del self._working[request]
         if not self._condition.silent and request.client not in self._condition.cut_off:
             request.end(None)
         self._take_on()

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from benchmarks.simulation.ledger import Span
 from benchmarks.simulation.policies import (
@@ -96,7 +96,7 @@ def small(*conditions: Condition, scale: float = 1.0, length: float = 60.0) -> S
         rate=2.0 * clients,
         seconds=span.end + CALM,
         patience=20.0,
-        attempt_timeout=10.0,
+        attempt_timeout=5.0,
         span=span,
         faults=[Fault(span, [number], condition) for number, condition in enumerate(conditions)],
     )
@@ -199,13 +199,10 @@ def unequal(scale: float = 1.0) -> Scenario:
     )
 
 
-def spreading(**settings: object) -> tuple[Policy, ...]:
-    """Return our policies that spread calls, with the same settings."""
-    words = ", ".join(name for name in settings if name != "total_timeout")
-    return tuple(
-        ours(f"{strategy}, {words}" if words else strategy, strategy, **settings)
-        for strategy in ("round_robin", "least_loaded")
-    )
+def spreading(words: str = "", **settings: Any) -> tuple[Policy, ...]:
+    """Return our policies that spread calls, with settings that the tables call by some words."""
+    names = ("round_robin", "least_loaded")
+    return tuple(ours(", ".join(filter(None, (name, words))), name, **settings) for name in names)
 
 
 PRIORITY = ours("priority")
@@ -242,8 +239,8 @@ _STUDIES: dict[str, tuple[str, _Maker, Sequence[Policy]]] = {
         brown_out,
         (
             *spreading(total_timeout=30.0),
-            *spreading(total_timeout=30.0, adaptive_throttle=True),
-            *spreading(total_timeout=30.0, max_concurrency=2),
+            *spreading("adaptive_throttle", total_timeout=30.0, adaptive_throttle=True),
+            *spreading("max_concurrency 2", total_timeout=30.0, max_concurrency=2),
             *_SPREAD_PEERS,
         ),
     ),
@@ -252,7 +249,13 @@ _STUDIES: dict[str, tuple[str, _Maker, Sequence[Policy]]] = {
         collapse,
         (
             *spreading(total_timeout=10.0),
-            *spreading(total_timeout=10.0, adaptive_throttle=True),
+            *spreading("adaptive_throttle", total_timeout=10.0, adaptive_throttle=True),
+            *spreading(
+                "adaptive_throttle, no panic",
+                total_timeout=10.0,
+                adaptive_throttle=True,
+                breaker={"panic_threshold": 0},
+            ),
             *_SPREAD_PEERS,
         ),
     ),
@@ -267,7 +270,7 @@ _STUDIES: dict[str, tuple[str, _Maker, Sequence[Policy]]] = {
         (*spreading(), COOLDOWNS),
     ),
     **{
-        f"small-{name}": (question, make, (PRIORITY, *spreading(), *PEERS))
+        f"small-{name}": (question, make, (PRIORITY, *spreading(), HEDGED, *PEERS))
         for name, (question, make) in _SMALL.items()
     },
 }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 
 from benchmarks.simulation.ledger import Ledger, Span
 from benchmarks.simulation.policies import Policy
@@ -13,15 +14,16 @@ _COLUMNS = (
     "policy",
     "goodput during",
     "after",
-    "p50 during",
+    "p50",
     "p95",
     "p99",
     "p99.9",
     "sends a call during",
     "after",
-    "peak on faulty",
-    "on others",
-    "on recovered",
+    "peak, found out",
+    "probes",
+    "others",
+    "failback",
     "recovery",
 )
 
@@ -30,42 +32,73 @@ HEADER = f"| {' | '.join(_COLUMNS)} |\n|{' --- |' * len(_COLUMNS)}"
 COOLDOWN = 5.0
 """Seconds of the first cooldown of every policy that has one; recovery is counted in it."""
 
+_FINDING_OUT = 10.0
+"""Seconds from the beginning of a trouble in which clients learn of it."""
+
 
 def row(scenario: Scenario, policy: Policy, ledger: Ledger) -> str:
     """Return the figures of one run: during the trouble, and after it.
 
-    Latencies are those of answered calls. Peaks are the most sends in one second, as a multiple
-    of the even share of the calls (for policies with an order: of all calls). Recovery is the time
-    from the end of the trouble to the last second with a goodput below 99 %, in cooldowns.
+    Latencies are those of calls that began during the trouble and were answered. Recovery is the
+    time from the end of the trouble to the last second with a goodput below 99 %, in cooldowns.
     """
     during, after = scenario.span, Span(scenario.span.end, scenario.seconds)
     cells = [
         *(_cell(ledger.goodput(span), "{:.2%}") for span in (during, after)),
         *(_cell(seconds, "{:.2f} s") for seconds in ledger.latencies(during)),
         *(_cell(ledger.amplification(span)) for span in (during, after)),
-        *(_cell(peak) for peak in peaks(scenario, policy, ledger)),
-        _cell(ledger.recovery(after.start, after.end) / COOLDOWN, "{:.1f}"),
+        *(_cell(peak) for peak in astuple(peaks(scenario, policy, ledger))),
+        _cell(recovery(scenario, ledger), "{:.1f}"),
     ]
     return f"| {' | '.join([policy.name, *cells])} |"
 
 
-def _cell(number: float, shape: str = "{:.2f}") -> str:
-    return "" if math.isnan(number) else shape.format(number)
+def recovery(scenario: Scenario, ledger: Ledger) -> float:
+    """Return the time to recover in cooldowns; NaN if the run ends with the trouble."""
+    end = scenario.span.end
+    if end >= scenario.seconds:
+        return math.nan
+    return ledger.recovery(end, scenario.seconds) / COOLDOWN
 
 
-def peaks(scenario: Scenario, policy: Policy, ledger: Ledger) -> tuple[float, float, float]:
-    """Return the peak load of the faulty targets and the others, and of the first afterwards."""
+@dataclass(frozen=True, slots=True)
+class Peaks:
+    """The most sends to one target in one second, as a multiple of its steady load.
+
+    That is its even share of the calls, or all of them under policies that have a first choice.
+
+    Attributes:
+        found_out: of the faulty ones, while clients learn of the trouble.
+        probes: of the faulty ones, from then on.
+        others: of those that are well, during the trouble.
+        failback: of those that were faulty, after the trouble.
+    """
+
+    found_out: float
+    probes: float
+    others: float
+    failback: float
+
+
+def peaks(scenario: Scenario, policy: Policy, ledger: Ledger) -> Peaks:
+    """Return the peaks of a run; NaN where there are no such targets."""
     everyone = range(len(scenario.slots))
     faulty = sorted({number for fault in scenario.faults for number in fault.servers})
     others = [number for number in everyone if number not in faulty]
-    during, after = scenario.span, Span(scenario.span.end, scenario.seconds)
+    start, end = scenario.span.start, scenario.span.end
+    known = start + _FINDING_OUT
 
-    def peak(servers: Iterable[int], span: Span, sharing: int) -> float:
+    def peak(servers: Sequence[int], span: Span, sharing: int) -> float:
         steady = scenario.rate / (sharing if policy.spreads else 1)
         return ledger.peak(servers, span) / steady
 
-    return (
-        peak(faulty, during, len(everyone)),
-        peak(others, during, len(others) or 1),
-        peak(faulty, after, len(everyone)),
+    return Peaks(
+        found_out=peak(faulty, Span(start, known), len(everyone)),
+        probes=peak(faulty, Span(known, end), len(everyone)),
+        others=peak(others, scenario.span, len(others) or 1),
+        failback=peak(faulty, Span(end, scenario.seconds), len(everyone)),
     )
+
+
+def _cell(number: float, shape: str = "{:.2f}") -> str:
+    return "" if math.isnan(number) else shape.format(number)

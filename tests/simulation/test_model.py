@@ -40,8 +40,11 @@ def test_a_server_is_the_queue_of_the_textbook() -> None:
 
 
 def test_a_seed_replays_to_the_last_send() -> None:
-    outage = Fault(Span(10, 40), [0], Condition(errors=0.7))
-    scenario = replace(PLAIN, slots=[4, 4], seconds=60.0, faults=[outage])
+    faults = [
+        Fault(Span(10, 30), [0], Condition(errors=0.7)),
+        Fault(Span(40, 50), [0], Condition(refuses=True)),
+    ]
+    scenario = replace(PLAIN, slots=[4, 4], rate=10.0, seconds=60.0, faults=faults)
     runs = [Run(scenario, ours("priority"), seed).play() for seed in (1, 1, 2)]
     sends = [[list(run.load(server)) for server in (0, 1)] for run in runs]
     assert sends[0] == sends[1] != sends[2]
