@@ -29,7 +29,8 @@ FAULTS: list[Exception] = [
 
 _HEALTHY = 60.0
 _FAILING = 20.0
-_LASTING = 400.0
+_LASTING = 500.0
+_SILENCE = 2.0
 
 
 class MovableClock(FakeClock):
@@ -52,11 +53,18 @@ class Outage:
 class World:
     """Four targets of which a quarter fails on average, and one is alive at any moment.
 
+    Answers and complaints take a few hundredths of a second, silence two seconds.
+
     Args:
         seed: of the schedule, of the calls' times and of the router's own dice.
+        strategy: of the router.
+        **policy: of the router.
+
+    Attributes:
+        sends: attempts so far.
     """
 
-    def __init__(self, seed: int, **policy: Any) -> None:
+    def __init__(self, seed: int, strategy: str = "priority", **policy: Any) -> None:
         self.clock = MovableClock()
         self.sends = 0
         self._dice = random.Random(seed)
@@ -64,7 +72,7 @@ class World:
         self._keep_one_alive()
         targets = [Target(name, name=name) for name in "abcd"]
         dice = random.Random(seed)
-        self.router = Router(targets, policy=policy, clock=self.clock, dice=dice)
+        self.router = Router(targets, policy=policy, strategy=strategy, clock=self.clock, dice=dice)
 
     def pass_time(self) -> None:
         """Let the time until the next call pass."""
@@ -73,7 +81,10 @@ class World:
     def behave(self, name: str) -> str:
         """Answer as the target of that name does now."""
         self.sends += 1
-        if (outage := self._outage(name, self.clock.now())) is not None:
+        outage = self._outage(name, self.clock.now())
+        is_silent = outage is not None and isinstance(outage.error, TimeoutError)
+        self.clock.advance(_SILENCE if is_silent else self._dice.uniform(0.01, 0.1))
+        if outage is not None:
             raise outage.error
         return name
 
