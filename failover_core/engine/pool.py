@@ -101,11 +101,14 @@ class Pool:
         message = f"pool {self.name!r}: there is no target {name!r}; it has {known}"
         raise ConfigurationError(message)
 
-    def begin_locked(self, now: float, preferred: TargetState | None) -> Iterator[TargetState]:
-        """Count a call; yield every target once, asking the strategy only for what is needed."""
+    def begin_locked(self) -> None:
+        """Count a call."""
         self.calls += 1
         if self.hedging:
             self.hedging.budget.earn()
+
+    def order_locked(self, now: float, preferred: TargetState | None) -> Iterator[TargetState]:
+        """Yield every target once, asking the strategy only for what is needed."""
         order = self.strategy.order(self.states, now)
         if order is self.states and preferred is self.preferred is None:
             return iter(self.states)

@@ -8,9 +8,6 @@ pool's lock held.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain
-
 from failover_core.engine.attempt import Attempt, Failure, GiveUp, Step, Wait
 from failover_core.engine.backoff import retry_wait
 from failover_core.engine.deadline import UNLIMITED, share_of
@@ -43,12 +40,12 @@ class Route:
     __slots__ = (
         "_deadline",
         "_has_hedged",
+        "_is_counted",
         "_is_too_large",
         "_pool",
         "_preferred",
         "_rested",
         "_sends",
-        "_source",
         "_waited",
         "_window",
         "attempts",
@@ -61,8 +58,9 @@ class Route:
     def __init__(self, pool: Pool, needs: Needs, deadline: float) -> None:
         self._pool = pool
         self._deadline = deadline
-        self._preferred = needs.preferred_target and pool.state_of(needs.preferred_target)
-        self._source: Iterator[TargetState] | None = None
+        preferred = needs.preferred_target
+        self._preferred = None if preferred is None else pool.state_of(preferred)
+        self._is_counted = False
         self._sends: dict[int, int] = {}
         self._window = self._room_for(needs.tokens) if needs.tokens else 0
         self._rested = False
@@ -84,6 +82,9 @@ class Route:
 
     def decide(self, now: float) -> Step:
         """Return the next step of the call."""
+        if not self._is_counted:
+            self._is_counted = True
+            self._pool.begin_locked()
         if now >= self._deadline:
             return self._give_up("its total_timeout is over")
         if self.failures and (step := self._resend(self._same_again(now), now)):
@@ -121,27 +122,22 @@ class Route:
         """
         ready: TargetState | None = None
         returning: TargetState | None = None
-        passed: list[TargetState] = []
         limited: list[TargetState] = []
         later: list[TargetState] = []
-        if self._source is None:
-            self._source = self._pool.begin_locked(now, self._preferred or None)
-        for state in self._source:
-            if state.slot in self._sends:
+        # A fresh order each time: loads have changed since the last look, and an order that is
+        # kept would have to be kept by every call in flight.
+        for state in self._pool.order_locked(now, self._preferred):
+            if state.slot in self._sends or not self._may_serve(state):
                 continue
-            if self._may_serve(state):
-                if state.room_at(now, self.needs.tokens) > now:
-                    limited.append(state)
-                elif not self._is_ready(state, now):
-                    later.append(state)
-                elif not state.breaker.returning or self._gets_share(state, now):
-                    ready = state
-                    break
-                else:
-                    returning = returning or state
-            passed.append(state)
-        if passed:  # they stay where they are for the next look
-            self._source = chain(passed, self._source)
+            if state.room_at(now, self.needs.tokens) > now:
+                limited.append(state)
+            elif not self._is_ready(state, now):
+                later.append(state)
+            elif not state.breaker.returning or self._gets_share(state, now):
+                ready = state
+                break
+            else:
+                returning = returning or state
         return ready or returning, limited, later
 
     def _is_ready(self, state: TargetState, now: float) -> bool:
