@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 import pytest
 
-from failover_core import AllTargetsFailedError, Router
+from failover_core import AllTargetsFailedError, Router, Target
 from failover_core.testing import FakeClock, ScriptedClient
 from tests.engine.doors import REFUSED, ask, named
+from tests.figures import Figure, size
 
 MEBIBYTE = 1 << 20
 
@@ -31,12 +32,50 @@ def growth(work: Callable[[int], object], *, times: int) -> int:
         tracemalloc.stop()
 
 
-def test_healthy_calls_leave_nothing_behind() -> None:
-    router = Router(named("a", "b"))
-    assert growth(lambda _: router.run(str.upper), times=50_000) < MEBIBYTE // 4
+@pytest.mark.timeout(600)
+def test_a_million_calls_leave_nothing_behind(fake_clock: FakeClock, figure: Figure) -> None:
+    """Every tenth fails over; limits, hedging and a strategy that remembers are in use."""
+    router = Router(
+        [
+            Target(name, name=name, requests_per_minute=10**6, price=(1, 1), spend_limit=10**6)
+            for name in "ab"
+        ],
+        policy={"hedge": {}, "adaptive_throttle": True},
+        strategy="least_loaded",
+        clock=fake_clock,
+    )
+    calls = size(ci=40_000, full=1_000_000)
+
+    def work(number: int) -> None:
+        fake_clock.advance(0.1)
+
+        def behave(client: str) -> str:
+            if client == "a" and number % 10 == 0:
+                raise REFUSED
+            return client
+
+        router.run(behave, tokens=number % 100, usage=lambda _: (10, 10))
+
+    grown = growth(work, times=calls)
+    figure("memory", calls=calls, worst={"KiB more than before": grown / 1024})
+    assert grown < MEBIBYTE
 
 
-def test_ten_thousand_different_errors_leave_nothing_behind(fake_clock: FakeClock) -> None:
+def test_ten_thousand_pools_that_are_gone_leave_nothing_behind(figure: Figure) -> None:
+    def work(number: int) -> None:
+        targets = [Target(f"client {number}", name=f"{name} {number}") for name in "ab"]
+        router = Router(targets, name=f"pool {number}")
+        router.switch(f"b {number}")
+        router.run(str.upper)
+
+    grown = growth(work, times=10_000)
+    figure("memory, distinct pools", pools=10_000, worst={"KiB more than before": grown / 1024})
+    assert grown < MEBIBYTE
+
+
+def test_ten_thousand_different_errors_leave_nothing_behind(
+    fake_clock: FakeClock, figure: Figure
+) -> None:
     router = Router(named("a", "b"), clock=fake_clock)
 
     def work(number: int) -> None:
@@ -51,7 +90,9 @@ def test_ten_thousand_different_errors_leave_nothing_behind(fake_clock: FakeCloc
 
         router.run(behave)
 
-    assert growth(work, times=10_000) < 4 * MEBIBYTE
+    grown = growth(work, times=10_000)
+    figure("memory, distinct errors", errors=10_000, worst={"KiB more than before": grown / 1024})
+    assert grown < MEBIBYTE
 
 
 def test_failing_calls_leave_nothing_behind(fake_clock: FakeClock) -> None:
