@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint format test-real demo notebook bench simulate clean
+.PHONY: help setup test test-full lint format test-real demo notebook bench simulate clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ $(READY): pyproject.toml
 
 test: $(READY) ## run the tests on every core; PYTEST_ARGS="-k name" narrows them down
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+
+test-full: $(READY) ## the tests that end in a figure, at full size, and the table of figures
+	FAILOVER_FULL=1 $(BIN)/python -m pytest -n auto --dist worksteal -m figure $(PYTEST_ARGS)
 
 lint: $(READY) ## check style, types, layers, dependencies and spelling
 	$(BIN)/ruff check
