@@ -1,9 +1,11 @@
-"""Plots of a study: one column of small charts, one line for each policy."""
+"""Plots of a study: a line for each policy, dotted for peers."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -16,6 +18,9 @@ from benchmarks.simulation.studies import Study
 _SMOOTH = 3
 """Seconds over which lines are averaged, so that they can be told apart."""
 
+_MEDIAN = -math.log10(0.5)
+"""In nines: the scale on which the 99th percentile is as far from the 90th as the 99.9th."""
+
 
 def draw(study: Study, ledgers: Sequence[Ledger], path: Path) -> None:
     """Draw goodput, sends and latencies of a study's runs into a file."""
@@ -24,9 +29,10 @@ def draw(study: Study, ledgers: Sequence[Ledger], path: Path) -> None:
         figure = Figure(figsize=(8, 6.5), layout="constrained")
         goodput, sends, latency = figure.subplots(3, 1)
         for policy, ledger in zip(study.policies, ledgers, strict=True):
-            goodput.plot(_smooth(ledger.goodput_by_second()) * 100, label=policy.name, lw=1)
-            sends.plot(_smooth(_sends(ledger)), lw=1)
-            latency.plot(*_curve(ledger.latencies_of(study.scenario.span)), lw=1)
+            line: dict[str, Any] = {"lw": 1.2, "ls": "-" if policy.is_ours else ":"}
+            goodput.plot(_smooth(ledger.goodput_by_second()) * 100, label=policy.name, **line)
+            sends.plot(_smooth(_sends(ledger)), **line)
+            latency.plot(*_curve(ledger.latencies_of(study.scenario.span)), **line)
         _label(goodput, study.question, "answered in time, %")
         _label(sends, "", "sends a second, all targets")
         _label(latency, "", "latency of answers during it, s")
@@ -34,10 +40,11 @@ def draw(study: Study, ledgers: Sequence[Ledger], path: Path) -> None:
             axes.axvspan(study.scenario.span.start, study.scenario.span.end, alpha=0.08, lw=0)
             axes.set_xlabel("s")
         latency.set_xlabel("percentile")
+        sends.set_yscale("log")
         latency.set_yscale("log")
         _scale_percentiles(latency)
         figure.legend(loc="outside lower center", ncols=4, frameon=False)
-        figure.savefig(path, dpi=100)
+        figure.savefig(path, dpi=90)
 
 
 def _sends(ledger: Ledger) -> Numbers:
@@ -51,7 +58,7 @@ def _smooth(numbers: Numbers) -> Numbers:
 
 def _curve(latencies: Numbers) -> tuple[Numbers, Numbers]:
     """Return latencies over percentiles, these by the number of nines."""
-    nines = np.linspace(0.0, 3.0, 200)
+    nines = np.linspace(_MEDIAN, 3.0, 200)
     if not latencies.size:
         return nines[:0], nines[:0]
     return nines, np.percentile(latencies, 100 * (1 - 10.0**-nines))
@@ -64,4 +71,4 @@ def _label(axes: Axes, title: str, label: str) -> None:
 
 
 def _scale_percentiles(axes: Axes) -> None:
-    axes.set_xticks([0.301, 1, 1.301, 2, 3], ["50", "90", "95", "99", "99.9"])
+    axes.set_xticks([_MEDIAN, 1, 1.301, 2, 3], ["50", "90", "95", "99", "99.9"])

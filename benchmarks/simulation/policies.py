@@ -43,11 +43,13 @@ class Policy:
         name: in tables.
         equip: returns what makes the caller of one client after the other.
         spreads: whether calls are spread evenly over the servers that are well.
+        is_ours: whether it is one of this library.
     """
 
     name: str
     equip: Callable[[World], Callable[[], Caller]]
     spreads: bool = False
+    is_ours: bool = False
 
 
 def ours(name: str, strategy: str = "priority", **settings: Any) -> Policy:
@@ -70,7 +72,7 @@ def ours(name: str, strategy: str = "priority", **settings: Any) -> Policy:
             targets, policy=policy, strategy=strategy, clock=world.loop, dice=world.dice
         )
 
-    return Policy(name, equip, spreads=strategy not in _ORDERED)
+    return Policy(name, equip, spreads=strategy not in _ORDERED, is_ours=True)
 
 
 def _plain(sends: int, most: int | None = None) -> Callable[[World], Callable[[], Caller]]:

@@ -9,6 +9,16 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.simulation.catalogue import (
+    MEAN,
+    brown_out,
+    clock_jumps,
+    collapse,
+    fleet,
+    stalls,
+    throttling,
+    unequal,
+)
 from benchmarks.simulation.ledger import Ledger, Span
 from benchmarks.simulation.policies import (
     COOLDOWNS,
@@ -21,20 +31,7 @@ from benchmarks.simulation.policies import (
 )
 from benchmarks.simulation.scenario import Run, Scenario
 from benchmarks.simulation.servers import HEALTHY
-from benchmarks.simulation.studies import (
-    HEDGED,
-    MEAN,
-    PRIORITY,
-    brown_out,
-    clock_jumps,
-    collapse,
-    fleet,
-    spreading,
-    stalls,
-    study,
-    throttling,
-    unequal,
-)
+from benchmarks.simulation.studies import HEDGED, PRIORITY, spreading, study
 from benchmarks.simulation.tables import peaks, recovery
 from tests.figures import FULL, Figure
 
