@@ -46,6 +46,13 @@ def fleet(scale: float = 1.0, *, condition: Condition = DOWN) -> Scenario:
     )
 
 
+def tight_fleet(scale: float = 1.0) -> Scenario:
+    """Return a fleet of 400 clients that is busy to 60 %: half of its targets cannot serve all."""
+    scenario = fleet(0.4 * scale)
+    slots = math.ceil(scenario.rate / 8 * 0.1 * MEAN / 0.6)
+    return replace(scenario, slots=[slots] * 8, queue=4 * slots)
+
+
 def small(*conditions: Condition, scale: float = 1.0, length: float = 60.0) -> Scenario:
     """Return 3 targets, each fit to serve all, and 40 clients: one company's application.
 
@@ -163,7 +170,8 @@ def stalls(scale: float = 1.0, *, condition: Condition | None = None) -> Scenari
     stall = condition or Condition(stall_share=0.05, stall=5.0)
     scenario = small(stall, length=CALM + 600 * scale)
     # Hedging starts when latencies are known; figures are those of the time after.
-    return replace(scenario, span=Span(2 * CALM, scenario.span.end))
+    span = Span(2 * CALM, scenario.span.end)
+    return replace(scenario, span=span, attempt_timeout=scenario.patience)
 
 
 def unequal(scale: float = 1.0) -> Scenario:

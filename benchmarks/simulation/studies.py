@@ -21,6 +21,7 @@ from benchmarks.simulation.catalogue import (
     small,
     stalls,
     throttling,
+    tight_fleet,
     unequal,
 )
 from benchmarks.simulation.policies import (
@@ -89,6 +90,11 @@ _STUDIES: dict[str, tuple[str, _Maker, Sequence[Policy]]] = {
         "Half of a fleet's targets fall silent for five minutes.",
         partial(fleet, condition=SILENT),
         (PRIORITY, *spreading(), FALLBACKS, COOLDOWNS),
+    ),
+    "fleet-tight": (
+        "Half of a fleet's targets refuse connections, and the others cannot serve all calls.",
+        tight_fleet,
+        (*spreading(), SPREAD_FALLBACKS, COOLDOWNS),
     ),
     "brown-out": (
         "All targets keep a tenth of their capacity for two minutes; queues are short.",
