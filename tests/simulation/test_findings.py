@@ -36,6 +36,8 @@ from benchmarks.simulation.studies import HEDGED, PRIORITY, spreading, study
 from benchmarks.simulation.tables import peaks, recovery
 from tests.figures import FULL, Figure
 
+pytestmark = pytest.mark.timeout(900)
+
 OURS = [PRIORITY, *spreading()]
 SPREADING = list(spreading())
 
