@@ -22,7 +22,13 @@ from failover_core.errors import (
     UnavailableError,
 )
 from failover_core.events import EventKind, FailoverEvent
-from failover_core.policy import BreakerPolicy, FailoverPolicy, HedgePolicy, RetryPolicy
+from failover_core.policy import (
+    BreakerPolicy,
+    FailoverPolicy,
+    HedgePolicy,
+    ProbePolicy,
+    RetryPolicy,
+)
 from failover_core.router import Router
 from failover_core.targets import Capability, Price, Target
 
@@ -47,6 +53,7 @@ __all__ = [
     "MalformedResponseError",
     "PoolStatus",
     "Price",
+    "ProbePolicy",
     "ResponseStatusError",
     "RetryPolicy",
     "Router",

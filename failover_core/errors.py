@@ -68,6 +68,7 @@ class ResponseStatusError(TargetError):
         status_code: the HTTP status, or the status an error object inside a 200 stands for.
         code: the error code field of the body (``insufficient_quota``, …), if it had one.
         retry_after: the ``Retry-After`` header as it came, if there was one.
+        is_loading: whether the server said that it is still loading its model or starting.
     """
 
     def __init__(
@@ -77,11 +78,13 @@ class ResponseStatusError(TargetError):
         status_code: int,
         code: str | None = None,
         retry_after: str | None = None,
+        is_loading: bool = False,
     ) -> None:
         super().__init__(message)
         self.status_code = status_code
         self.code = code
         self.retry_after = retry_after
+        self.is_loading = is_loading
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The keyword-only status_code keeps the default reduce from calling __init__ right.

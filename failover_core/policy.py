@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -150,6 +151,39 @@ class HedgePolicy(Settings):
     """Hedges for each call; up to 10 are saved up."""
 
 
+class ProbePolicy(Settings):
+    """Active probes: asking each target for its health from time to time, call or no call.
+
+    A target is asked by its own ``Target(probe=…)``, else by ``check``, else at the free endpoint
+    of this library's HTTP clients (``/health`` or ``/models``).
+    """
+
+    interval: Seconds = 60.0
+    """Seconds from one probe of a target to its next, and up to a fifth more; the first one comes
+    at a random moment of the first interval."""
+
+    timeout: Seconds = 5.0
+    """Longest one probe may take, in seconds."""
+
+    check: Callable[[Any], Any] | None = None
+    """A function, or coroutine function, of a target's client. To raise, or to return False, is
+    to say that the target is not well."""
+
+    billed: bool = False
+    """Whether targets that have nothing free are sent the smallest request of their kind (one
+    text, one document, or a two-word prompt), which a vendor may charge for."""
+
+    @model_validator(mode="after")
+    def _timeout_fits(self) -> Self:
+        if self.timeout > self.interval:
+            message = (
+                f"ProbePolicy: timeout ({self.timeout} s) is above interval ({self.interval} s); "
+                "lower the first or raise the second"
+            )
+            raise ConfigurationError(message)
+        return self
+
+
 class FailoverPolicy(Settings):
     """How a pool treats a call. Durations are seconds; None means unlimited."""
 
@@ -174,6 +208,9 @@ class FailoverPolicy(Settings):
 
     hedge: HedgePolicy | None = None
     """A second send when the first is slow. None: no hedging."""
+
+    probe: ProbePolicy | None = None
+    """Active probes. None: targets are known by their calls alone."""
 
     spend_limit: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """Most that all targets together may cost in 24 hours, in the unit of ``Target.price``. Then

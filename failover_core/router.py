@@ -17,7 +17,9 @@ from failover_core.engine.status import PoolStatus, status_of
 from failover_core.engine.strategies import Ordering, Strategy, strategy_for
 from failover_core.engine.system import SystemClock, system_dice
 from failover_core.event_log import EventLog
-from failover_core.policy import FailoverPolicy
+from failover_core.health.prober import Prober
+from failover_core.policy import FailoverPolicy, ProbePolicy
+from failover_core.resuming import TEXT, Resume
 from failover_core.targets import Target, as_targets, check_fit
 
 T = TypeVar("T")
@@ -72,6 +74,9 @@ class Router:
             dice=dice,
             publish=self.events.publish,
         )
+        self._prober = Prober(self._pool, settings.probe or ProbePolicy())
+        if settings.probe:
+            self._prober.start()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy begins with targets and settings alone: health and counts are this process's.
@@ -165,6 +170,7 @@ class Router:
         function: Callable[[Any], Iterable[T]],
         *,
         is_content: Callable[[T], bool] = lambda _: True,
+        resume: Resume[T] = TEXT,
         **options: Unpack[CallOptions],
     ) -> Iterator[T]:
         """Yield from ``function(client)`` of the first target whose stream begins.
@@ -173,20 +179,25 @@ class Router:
             function: returns an iterable of chunks.
             is_content: whether a chunk is content. Chunks before the first content are held
                 back, so that a target which fails until then costs nothing; after it, a break
-                is raised.
+                is raised, or resumed if the policy's ``on_broken_stream`` says so.
+            resume: how a stream of such chunks is resumed. Default: chunks are strings, and the
+                next target answers anew; a stream of other chunks is not resumed.
             **options: see ``begin``.
 
         Raises:
             AllTargetsFailedError: no stream began.
-            Exception: the client's own error, when a stream broke after its first content.
+            Exception: the client's own error, when a stream broke after its first content and
+                no other target could resume it.
         """
-        return stream(self.begin(**options), lambda attempt: function(attempt.client), is_content)
+        call = self.begin(**options)
+        return stream(call, lambda attempt: function(attempt.client), is_content, resume)
 
     def astream(
         self,
         function: Callable[[Any], AsyncIterable[T] | Awaitable[AsyncIterable[T]]],
         *,
         is_content: Callable[[T], bool] = lambda _: True,
+        resume: Resume[T] = TEXT,
         **options: Unpack[CallOptions],
     ) -> AsyncIterator[T]:
         """Yield from an async stream; see ``stream``.
@@ -194,15 +205,37 @@ class Router:
         Args:
             function: returns an async iterable of chunks, or an awaitable of one.
             is_content: as in ``stream``.
+            resume: as in ``stream``; its ``prefill`` returns what ``function`` does.
             **options: see ``begin``.
         """
-        return astream(self.begin(**options), lambda attempt: function(attempt.client), is_content)
+        call = self.begin(**options)
+        return astream(call, lambda attempt: function(attempt.client), is_content, resume)
 
     # Looking
 
     def status(self) -> PoolStatus:
         """Return what is known of the pool and its targets; sends nothing, moves nothing."""
         return status_of(self._pool)
+
+    def probe(self, name: str | None = None) -> dict[str, bool]:
+        """Ask a target, or all of them, for their health; return which are well, by name.
+
+        This is an active probe (see ``ProbePolicy``), sent now: a call to a target that is well
+        again is tried at once. Left out are disabled targets, and those that nothing but a
+        billed request could ask.
+
+        Args:
+            name: of the target; None for all.
+
+        Raises:
+            ConfigurationError: there is no such target.
+        """
+        states = self._pool.states if name is None else (self._pool.state_of(name),)
+        return self._prober.probe(states)
+
+    async def aprobe(self, name: str | None = None) -> dict[str, bool]:
+        """Return what ``probe`` returns, without blocking the loop."""
+        return await asyncio.to_thread(self.probe, name)
 
     # Steering
 
@@ -241,16 +274,18 @@ class Router:
             pool.reset_locked(pool.clock.now())
 
     def close(self) -> None:
-        """Close the connections of the targets' HTTP clients, and deliver the last events.
+        """Stop active probes, close the targets' HTTP clients, and deliver the last events.
 
         Only clients of this library are closed; they connect anew when they are used again.
         """
+        self._prober.close()
         for client in self._own_clients():
             client.close()
         self.events.close()
 
     async def aclose(self) -> None:
         """Close as ``close`` does, and the running loop's connections too."""
+        self._prober.close()
         for client in self._own_clients():
             await client.aclose()
         await asyncio.to_thread(self.events.close)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import KW_ONLY, dataclass, replace
 from enum import StrEnum
 from typing import Any, NoReturn
@@ -83,6 +83,11 @@ class Target:
             to a target with room for them; an input that was too large for one target moves on
             only to targets that declare a larger window.
         attempt_timeout: longest attempt at this target in seconds, instead of the policy's.
+        probe: asks the target for its health, instead of ``ProbePolicy.check``.
+        warmup: longest time in seconds that the target needs to boot or to load its model. While
+            it says so (or refuses connections) it is passed over, but not blamed.
+        wake: called with the client, in a thread of its own, when a warm-up begins: for a server
+            that must be started first.
 
     Raises:
         ConfigurationError: a setting is out of range.
@@ -101,6 +106,9 @@ class Target:
     supports: Collection[str] | None = None
     context_window: int | None = None
     attempt_timeout: float | None = None
+    probe: Callable[[Any], Any] | None = None
+    warmup: float | None = None
+    wake: Callable[[Any], Any] | None = None
 
     def __post_init__(self) -> None:
         name: Any = self.name
@@ -111,6 +119,12 @@ class Target:
             value = getattr(self, field)
             if not (_is_number(value) and value > 0) and (value is not None or field == "weight"):
                 self._refuse(field, value, "it must be a finite number above zero, or None")
+        for field in ("probe", "wake"):
+            function = getattr(self, field)
+            if function is not None and not callable(function):
+                self._refuse(field, function, "it must be a function of the client")
+        if self.wake is not None and self.warmup is None:
+            self._refuse("wake", self.wake, "it needs a warmup, which says how long that may take")
         object.__setattr__(self, "price", self._read_price())
         if self.spend_limit is not None and self.price is None:
             self._refuse("spend_limit", self.spend_limit, "it needs a price to count with")
@@ -162,6 +176,7 @@ _POSITIVE = (
     "spend_limit",
     "context_window",
     "attempt_timeout",
+    "warmup",
 )
 
 

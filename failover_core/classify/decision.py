@@ -14,13 +14,14 @@ from typing import Final, TypeAlias
 from failover_core.classify import codes, text
 from failover_core.classify.evidence import Evidence, gather
 from failover_core.classify.types import class_of_type, status_of_type
-from failover_core.errors import ErrorClass, FailoverError
+from failover_core.errors import ErrorClass, FailoverError, ResponseStatusError
 
 Verdict: TypeAlias = tuple[ErrorClass, tuple[str, ...]]
 """A class, and the facts that led to it as the summary shows them."""
 
 _LONGEST_CHAIN: Final = 16
 _SUCCESS: Final = 2
+_UNAVAILABLE: Final = 503
 _QUOTA_ONLY: Final = {ErrorClass.QUOTA: text.ABOUT_THE_REQUEST[ErrorClass.QUOTA]}
 # Beside these statuses the words say more: what is wrong with the request, or that no wait will
 # end a 429.
@@ -57,11 +58,13 @@ class Classification:
         retry_after: seconds the server asks to be left alone: above 0 and at most 300, or None
             if it did not ask or asked for something absurd.
         summary: type, HTTP status and error code for logs and events; no provider's words.
+        is_loading: whether a server said that it is not ready yet, and would be.
     """
 
     error_class: ErrorClass
     retry_after: float | None = None
     summary: str = ""
+    is_loading: bool = False
 
 
 def classify(error: BaseException, *, wall: float) -> Classification:
@@ -78,7 +81,9 @@ def classify(error: BaseException, *, wall: float) -> Classification:
         for link, evidence in chain:
             if (verdict := judge(link, evidence)) is not None:
                 error_class, facts = verdict
-                return Classification(error_class, wait, _summary(error, link, facts))
+                is_loading = evidence.status == _UNAVAILABLE and _is_loading(link, evidence)
+                summary = _summary(error, link, facts)
+                return Classification(error_class, wait, summary, is_loading)
     return Classification(ErrorClass.UNKNOWN, wait, _summary(error, error, ()))
 
 
@@ -117,6 +122,12 @@ def _by_status(status: int, evidence: Evidence) -> ErrorClass | None:
     phrases = _WORDS_BESIDE_STATUS.get(status)
     narrowed = _by_words(evidence.message, phrases) if phrases else None
     return narrowed or codes.class_of_status(status, retry_after=evidence.retry_after)
+
+
+def _is_loading(error: BaseException, evidence: Evidence) -> bool:
+    if isinstance(error, ResponseStatusError):  # whose server's words were read before
+        return error.is_loading
+    return text.says_loading(evidence.message)
 
 
 def _by_words(message: str, phrases: text.Phrases) -> ErrorClass | None:

@@ -54,6 +54,18 @@ _STATUS_SHAPES: Final = re.compile(
 )
 
 
+_LOADING: Final = re.compile(
+    r"\b(?:model|server|service|container)\b.{0,80}\b(?:loading|warming up|starting|booting)\b"
+    r"|\b(?:loading|warming up|starting)\b.{0,20}\b(?:model|server)\b|\bestimated_time\b",
+    re.IGNORECASE,
+)
+
+
+def says_loading(message: str) -> bool:
+    """Return whether a server says that it is still loading its model or starting."""
+    return _LOADING.search(message[:LONGEST]) is not None
+
+
 Phrases: TypeAlias = Mapping[ErrorClass, re.Pattern[str]]
 
 

@@ -44,10 +44,13 @@ _REDIRECT = 300
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A request of a protocol: a path below the base URL, and what to send there."""
+    """A request of a protocol: a path below the base URL, and what to send there.
+
+    Without anything to send it is a GET.
+    """
 
     path: str
-    payload: dict[str, Any]
+    payload: dict[str, Any] | None = None
 
 
 Dialogue = Generator[Post, Any, T]
@@ -71,6 +74,9 @@ class HttpClient(ABC):
 
     enforces_deadline: ClassVar[bool] = True
     """``current_deadline`` is kept on the socket; nobody has to bound the call from outside."""
+
+    health_path: ClassVar[str]
+    """A path that answers for free."""
 
     max_batch_items: ClassVar[int] = 2048
     """Texts in one request at the most."""
@@ -159,6 +165,14 @@ class HttpClient(ABC):
         """Do what ``rerank`` does."""
         return await self._arun(self._rerank(query, checked_texts(documents, "documents"), top_n))
 
+    def check_health(self) -> None:
+        """Ask the server for its health, which costs nothing.
+
+        Raises:
+            TargetError: it is not well.
+        """
+        self._run(self._check_health())
+
     def close(self) -> None:
         """Close the connections at rest. The client stays usable."""
         self._transport.close()
@@ -166,6 +180,9 @@ class HttpClient(ABC):
     async def aclose(self) -> None:
         """Do what ``close`` does."""
         await self._transport.aclose()
+
+    def _check_health(self) -> Dialogue[None]:
+        yield Post(self.health_path)
 
     @abstractmethod
     def _embed(self, texts: list[str], kind: Kind) -> Dialogue[NDArray[np.float32]]:
@@ -231,9 +248,8 @@ class HttpClient(ABC):
         if url is None:
             url = self._paths[post.path] = httpx.URL(self._settings.base_url + post.path)
         limits = {"deadline": deadline, "max_response_bytes": self._settings.max_response_bytes}
-        return httpx.Request(
-            "POST", url, headers=self._headers, content=_encoded(post), extensions=limits
-        )
+        method, content = ("GET", None) if post.payload is None else ("POST", _encoded(post))
+        return httpx.Request(method, url, headers=self._headers, content=content, extensions=limits)
 
     def _reply(self, dialogue: Dialogue[T], post: Post, response: httpx.Response) -> partial[Post]:
         """Return how the dialogue goes on after an answer."""

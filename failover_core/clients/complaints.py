@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from failover_core.classify import classify
+from failover_core.classify.text import says_loading
 from failover_core.errors import ErrorClass, ResponseStatusError
 
 _WORD = re.compile(r"[A-Za-z][\w.:-]{0,63}")
@@ -49,8 +50,15 @@ def complaint(
         retry_after = None
     hint = "; redirects are not followed, set the final URL" if status in _REDIRECTS else ""
     message = f"{name} answered {where} with HTTP {status}{f' ({code})' if code else ''}{hint}"
-    error = ResponseStatusError(message, status_code=status, code=code, retry_after=retry_after)
-    error.error_class = _class(error, " ".join(text for part in parts for text in _texts(part)))
+    words = " ".join(text for part in parts for text in _texts(part))
+    error = ResponseStatusError(
+        message,
+        status_code=status,
+        code=code,
+        retry_after=retry_after,
+        is_loading=says_loading(words),
+    )
+    error.error_class = _class(error, words)
     return error
 
 

@@ -11,3 +11,5 @@ class InfinityClient(OpenAICompatibleClient):
     It speaks OpenAI's protocol without the ``/v1``: ``base_url`` ends in it only if the server
     was started with ``--url-prefix /v1``.
     """
+
+    health_path = "/health"

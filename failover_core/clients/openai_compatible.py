@@ -31,6 +31,8 @@ class OpenAICompatibleClient(HttpClient):
     one more request.
     """
 
+    health_path = "/models"
+
     def __init__(
         self,
         base_url: str,

@@ -145,6 +145,13 @@ class Breaker:
             self.generation += 1
             self.ready_at = now
 
+    def end_cooldown(self, now: float) -> bool:
+        """Let the next call probe the target; return whether it would have had to wait."""
+        if self.state is not State.OPEN or self.ready_at <= now:
+            return False
+        self.ready_at = now
+        return True
+
     def reset(self, now: float) -> None:
         """Close and forget; results of calls in flight will not count."""
         self._ejections = 0

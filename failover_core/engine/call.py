@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from failover_core.classify import classify
+from failover_core.engine import marks
 from failover_core.engine.attempt import Attempt, Failure, GiveUp, Step
 from failover_core.engine.deadline import UNLIMITED
 from failover_core.engine.needs import NOTHING, Needs
@@ -23,17 +24,22 @@ from failover_core.events import EventKind, FailoverEvent
 
 
 class Call:
-    """One call over the targets of a pool, from its first attempt to its answer or its end."""
+    """One call over the targets of a pool, from its first attempt to its answer or its end.
+
+    Attributes:
+        deadline: when its total_timeout is over, by the pool's clock.
+        is_resumable: whether another target may continue its stream if that breaks.
+    """
 
     __slots__ = (
         "_broken",
         "_id",
-        "_is_resumable",
         "_pool",
         "_route",
         "_verdict",
         "_winner",
         "deadline",
+        "is_resumable",
     )
 
     def __init__(self, pool: Pool, needs: Needs = NOTHING) -> None:
@@ -41,7 +47,7 @@ class Call:
         self.deadline = UNLIMITED if total is None else pool.clock.now() + total
         self._route = Route(pool, needs, self.deadline)
         self._pool = pool
-        self._is_resumable = False
+        self.is_resumable = False
         self._broken: BaseException | None = None
         self._verdict: BaseException | None = None
         self._winner: Attempt | None = None
@@ -97,7 +103,7 @@ class Call:
                 may is the policy's business.
         """
         self._route.streaming = True
-        self._is_resumable = resumable and self._pool.policy.on_broken_stream == "resume"
+        self.is_resumable = resumable and self._pool.policy.on_broken_stream == "resume"
 
     def is_timed(self, attempt: Attempt) -> bool:
         """Return whether any limit holds for the chunks of an attempt's stream."""
@@ -169,7 +175,7 @@ class Call:
         """Record that an attempt was given up because the other one of its hedge was quicker."""
         with self._pool.lock:
             if _settle(attempt):
-                self._pool.mark_abandoned_locked(attempt, self._pool.clock.now())
+                marks.abandoned(self._pool, attempt, self._pool.clock.now())
 
     def used(self, input_tokens: int, output_tokens: int) -> None:
         """Charge the target that answered for the tokens that the answer says it used."""
@@ -177,7 +183,7 @@ class Call:
             return
         state, pool = self._winner.state, self._pool
         with pool.lock:
-            pool.charge_locked(state, self._route.needs.tokens, input_tokens, output_tokens)
+            marks.charged(pool, state, self._route.needs.tokens, input_tokens, output_tokens)
 
     def commit(self, attempt: Attempt) -> None:
         """Note that content of a stream goes out to the caller: the call cannot move on."""
@@ -197,7 +203,7 @@ class Call:
             self._winner = attempt
             pool.succeeded += 1
             pool.failed_over += self._has_failed_over(attempt)
-            events = pool.mark_success_locked(attempt, now)
+            events = marks.succeeded(pool, attempt, now)
         for event in events:
             pool.publish(event)
 
@@ -207,9 +213,9 @@ class Call:
         found = classify(error, wall=pool.clock.wall())
         rule = rule_for(found.error_class, pool.policy)
         is_neutral = found.error_class is ErrorClass.NEUTRAL
-        may_resume = self._is_resumable and not is_neutral
         if self.is_resuming and not is_neutral:
             rule = Rule(rule.mark, Move.NEXT)  # its words would not be about the caller's request
+        may_resume = self.is_resumable and rule.move is not Move.RAISE
         failure = Failure(attempt, error, found, rule)
         with pool.lock:
             if not _settle(attempt):
@@ -218,17 +224,18 @@ class Call:
             self._route.add(failure)
             if failure.mark is not Mark.NONE and found.error_class is not ErrorClass.TIMEOUT:
                 # Nothing was generated. (Of a timeout nobody knows: it stays charged.)
-                pool.charge_locked(attempt.state, self._route.needs.tokens, 0, 0)
+                marks.charged(pool, attempt.state, self._route.needs.tokens, 0, 0)
             if attempt.committed and may_resume:
                 self._broken = self._broken or error
             elif attempt.committed or rule.move is Move.RAISE:
-                self._verdict = error
+                self._verdict = error if is_neutral else self._broken or error
                 pool.failed += rule.mark is not Mark.NONE
-            events = [*self._arrival(failure, now), *pool.mark_failure_locked(failure, now)]
+            events = [*self._arrival(failure, now), *marks.failed(pool, failure, now)]
         if not is_neutral:
             failure.write_note()
         for event in events:
             pool.publish(event)
+        pool.wake(attempt.state)
 
     def _has_failed_over(self, winner: Attempt) -> bool:
         return winner.state is not self._route.first_choice

@@ -26,6 +26,8 @@ from failover_core.engine.call import Call
 from failover_core.engine.deadline import current_deadline
 from failover_core.engine.workers import close_quietly
 from failover_core.errors import AttemptTimeoutError
+from failover_core.resuming import Resume, Splice, Transcript
+from failover_core.targets import Capability
 
 T = TypeVar("T")
 
@@ -70,23 +72,28 @@ async def arun(call: Call, send: Callable[[Attempt], Awaitable[T]]) -> T:
 
 
 def stream(
-    call: Call, send: Callable[[Attempt], Iterable[T]], is_content: Callable[[T], bool]
+    call: Call,
+    send: Callable[[Attempt], Iterable[T]],
+    is_content: Callable[[T], bool],
+    resume: Resume[T] | None = None,
 ) -> Iterator[T]:
     """Carry a call out in this thread and yield its chunks."""
-    call.stream()
+    call.stream(resumable=resume is not None)
+    transcript = Transcript(resume) if resume and call.is_resumable else None
     while True:
         step = call.next()
         if isinstance(step, Attempt):
-            gate = _Gate(call, step, is_content)
-            chunks = _chunks(call, step, send)
+            gate = _Gate(call, step, is_content, transcript)
+            chunks = _chunks(call, step, gate.prefill or send)
             try:
                 for chunk in chunks:
                     yield from gate.let_through(chunk)
+                last = gate.end()
             except BaseException as error:  # noqa: BLE001 - the engine decides what follows
                 call.failed(step, error)
             else:
                 call.succeeded(step)
-                yield from gate.held
+                yield from last
                 return
             finally:
                 close_quietly(chunks)
@@ -100,23 +107,26 @@ async def astream(
     call: Call,
     send: Callable[[Attempt], AsyncIterable[T] | Awaitable[AsyncIterable[T]]],
     is_content: Callable[[T], bool],
+    resume: Resume[T] | None = None,
 ) -> AsyncIterator[T]:
     """Carry a call out in this task and yield its chunks."""
-    call.stream()
+    call.stream(resumable=resume is not None)
+    transcript = Transcript(resume) if resume and call.is_resumable else None
     while True:
         step = call.next()
         if isinstance(step, Attempt):
-            gate = _Gate(call, step, is_content)
-            chunks = _achunks(call, step, send)
+            gate = _Gate(call, step, is_content, transcript)
+            chunks = _achunks(call, step, gate.prefill or send)
             try:
                 async for chunk in chunks:
                     for ready in gate.let_through(chunk):
                         yield ready
+                last = gate.end()
             except BaseException as error:  # noqa: BLE001 - the engine decides what follows
                 call.failed(step, error)
             else:
                 call.succeeded(step)
-                for ready in gate.held:
+                for ready in last:
                     yield ready
                 return
             finally:
@@ -128,26 +138,66 @@ async def astream(
 
 
 class _Gate:
-    """Holds chunks back until one has content, and commits the call then."""
+    """Holds chunks back until one has content, and commits the call then.
 
-    __slots__ = ("_attempt", "_call", "_is_content", "held")
+    Of a target that continues the stream of another one, only what is new goes through.
 
-    def __init__(self, call: Call, attempt: Attempt, is_content: Callable[[Any], bool]) -> None:
+    Attributes:
+        prefill: asks the target to continue the text sent so far; None if it answers anew.
+    """
+
+    __slots__ = ("_attempt", "_call", "_held", "_is_content", "_splice", "_transcript", "prefill")
+
+    def __init__(
+        self,
+        call: Call,
+        attempt: Attempt,
+        is_content: Callable[[Any], bool],
+        transcript: Transcript[Any] | None,
+    ) -> None:
         self._call = call
         self._attempt = attempt
         self._is_content = is_content
-        self.held: list[Any] = []
+        self._held: list[Any] = []
+        self._transcript = transcript
+        self._splice: Splice[Any] | None = None
+        self.prefill: Callable[[Attempt], Any] | None = None
+        if transcript and call.is_resuming:
+            self.prefill = _prefill(transcript, attempt)
+            self._splice = Splice(transcript, prefilled=self.prefill is not None)
 
     def let_through(self, chunk: Any) -> list[Any]:
         """Return the chunks that may go to the caller now, in order."""
         if self._attempt.committed:
-            return [chunk]
-        self.held.append(chunk)
+            return self._new([chunk])
+        self._held.append(chunk)
         if not self._is_content(chunk):
             return []
         self._call.commit(self._attempt)
-        released, self.held = self.held, []
+        released, self._held = self._held, []
+        return self._new(released)
+
+    def end(self) -> list[Any]:
+        """Return the chunks that go to the caller when the stream has ended in order."""
+        last = self._new(self._held)
+        return [*last, *self._splice.end()] if self._splice else last
+
+    def _new(self, chunks: list[Any]) -> list[Any]:
+        transcript = self._transcript
+        if transcript is None:
+            return chunks
+        feed = self._splice.feed if self._splice else transcript.feed
+        released = [new for chunk in chunks for new in feed(chunk)]
+        self._call.is_resumable = transcript.is_text
         return released
+
+
+def _prefill(transcript: Transcript[Any], attempt: Attempt) -> Callable[[Attempt], Any] | None:
+    """Return what asks the attempt's target to continue a text, if it can do that."""
+    text, prefill = transcript.prefill, transcript.resume.prefill
+    if not (prefill and text and Capability.PREFILL in (attempt.target.supports or ())):
+        return None
+    return lambda attempt: prefill(attempt.client, text)
 
 
 def _send(attempt: Attempt, send: Callable[[Attempt], T]) -> T:

@@ -7,30 +7,22 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
-from failover_core.engine.backoff import throttle_time
-from failover_core.engine.breaker import Breaker, State
+from failover_core.engine.breaker import Breaker
 from failover_core.engine.budget import Budget
 from failover_core.engine.hedging import Hedging
 from failover_core.engine.limits import Daily, Limits
 from failover_core.engine.ports import Clock, Dice
-from failover_core.engine.rules import Mark
 from failover_core.engine.strategies import Strategy
 from failover_core.engine.target_state import TargetState
 from failover_core.engine.throttle import AdaptiveThrottle
 from failover_core.engine.workers import Workers
-from failover_core.errors import ConfigurationError, ErrorClass
+from failover_core.errors import ConfigurationError
 from failover_core.events import EventKind, FailoverEvent
 from failover_core.policy import FailoverPolicy
 from failover_core.targets import Target
-
-if TYPE_CHECKING:
-    from failover_core.engine.attempt import Attempt, Failure
-
-_OVERLOAD = (ErrorClass.TIMEOUT, ErrorClass.SERVER_ERROR)
-"""What an overloaded target says; one that is down or refuses a key would not do better for more
-of its siblings being out of service."""
 
 
 class Pool:
@@ -47,6 +39,9 @@ class Pool:
         clock: time.
         dice: chance.
         publish: receives each event, after the lock has been released.
+
+    Attributes:
+        ejected: number of targets whose breaker is not closed.
     """
 
     def __init__(
@@ -80,7 +75,7 @@ class Pool:
         for state in self.states:
             state.limits = Limits(state.target, spend) or None
         self.calls = self.succeeded = self.failed_over = self.failed = 0
-        self._ejected = 0
+        self.ejected = 0
         self._call_numbers = itertools.count(1)
         _POOLS.add(self)
 
@@ -130,91 +125,13 @@ class Pool:
         """Return whether calls may go to a target at first hand."""
         if state.is_ready(now):
             return True
-        return state.is_overloaded and state.throttled_until <= now and self._panics()
+        return state.is_overloaded and state.resting_until <= now and self._panics()
 
     def _panics(self) -> bool:
         """Whether so few targets are left that calls spread over the overloaded ones as well."""
-        in_service = len(self.states) - self._ejected
+        in_service = len(self.states) - self.ejected
         threshold = self.policy.breaker.panic_threshold * len(self.states)
         return self.strategy.spreads and in_service < threshold
-
-    def mark_success_locked(self, attempt: Attempt, now: float) -> Sequence[FailoverEvent]:
-        """Record a success; return what follows from it."""
-        state, breaker = attempt.state, attempt.state.breaker
-        latency = attempt.latency or 0.0
-        state.stats.succeeded(now, latency)
-        state.cost.observe(latency, now)
-        state.throttles_in_a_row = 0
-        self.retries.earn()
-        if self.hedging:
-            self.hedging.observe(latency, streaming=attempt.streaming)
-        if self.throttle:
-            self.throttle.answered(now)
-        self.strategy.served(state, began=attempt.started_at, now=now)
-        if breaker.state is State.CLOSED:
-            breaker.success(attempt.generation, now)
-            return ()
-        before = self.active_locked(now)
-        if not breaker.success(attempt.generation, now):
-            return ()
-        self._ejected -= 1
-        recovered = self.event(
-            EventKind.RECOVERED, target=state.target.name, reason="its probes succeeded"
-        )
-        return (recovered, *self.switches_locked(before, now, "recovered"))
-
-    def mark_failure_locked(self, failure: Failure, now: float) -> Sequence[FailoverEvent]:
-        """Record what an error means for its target; return what follows from it."""
-        attempt, found, mark = failure.attempt, failure.found, failure.mark
-        state, generation = attempt.state, attempt.generation
-        if mark is Mark.NONE:
-            state.breaker.release(generation, now)
-            return ()
-        state.stats.failed(now, found, is_throttle=mark is Mark.THROTTLE)
-        state.cost.failed(now - attempt.started_at, now)
-        if mark is Mark.THROTTLE:
-            state.throttles_in_a_row += 1
-            longest = self.policy.breaker.max_cooldown
-            asked = None if found.retry_after is None else min(found.retry_after, longest)
-            cooldown = throttle_time(asked, state.throttles_in_a_row, self.dice)
-            state.throttled_until = max(state.throttled_until, now + cooldown)
-            state.breaker.release(generation, now)
-            return ()
-        before, was_closed = self.active_locked(now), state.breaker.state is State.CLOSED
-        eject = state.breaker.eject if mark is Mark.EJECT else state.breaker.failure
-        if not eject(generation, now):
-            return ()
-        self._ejected += was_closed
-        state.is_overloaded = found.error_class in _OVERLOAD
-        ejected = self.event(
-            EventKind.EJECTED,
-            target=state.target.name,
-            reason=f"for {state.breaker.ready_at - now:.1f} s",
-            error_class=found.error_class,
-            error=found.summary,
-        )
-        return (ejected, *self.switches_locked(before, now, "ejected"))
-
-    def mark_abandoned_locked(self, attempt: Attempt, now: float) -> None:
-        """Take note of the loser of a hedge: it was that slow at least, and no failure."""
-        latency = now - attempt.started_at
-        if self.hedging:
-            self.hedging.observe(latency, streaming=attempt.streaming)
-        if latency > (attempt.state.cost.value or 0.0):
-            attempt.state.cost.observe(latency, now)
-        attempt.state.breaker.release(attempt.generation, now)
-
-    def charge_locked(
-        self, state: TargetState, expected: int, input_tokens: int, output_tokens: int
-    ) -> None:
-        """Count what an answer used, beyond the input tokens that its call expected."""
-        price, tokens = state.target.priced, input_tokens + output_tokens
-        cost = price.of(input_tokens, output_tokens) if price else 0.0
-        state.stats.tokens += tokens
-        state.stats.spend += cost
-        if state.limits:
-            charged = price.of(expected, 0) if price else 0.0
-            state.limits.settle(self.clock.now(), tokens - expected, cost - charged)
 
     def switches_locked(
         self, before: TargetState | None, now: float, reason: str
@@ -232,10 +149,20 @@ class Pool:
             )
         ]
 
+    def wake(self, state: TargetState) -> None:
+        """Call a target's ``wake``, in a thread of its own, if its warm-up has just begun."""
+        target = state.target
+        if (wake := target.wake) is None:
+            return
+        with self.lock:
+            is_due, state.must_wake = state.must_wake, False
+        if is_due:
+            state.workers.leave_to_itself(partial(wake, target.client), name=str(target.name))
+
     def reset_locked(self, now: float) -> None:
         """Forget health, counts and a manual switch."""
         self.preferred = None
-        self.calls = self.succeeded = self.failed_over = self.failed = self._ejected = 0
+        self.calls = self.succeeded = self.failed_over = self.failed = self.ejected = 0
         for state in self.states:
             state.reset(now)
 

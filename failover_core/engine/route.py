@@ -166,9 +166,9 @@ class Route:
 
     def _last_resort(self, later: list[TargetState], now: float) -> Step:
         """Start at the untried target that returns first; wait only for one that asked for it."""
-        ejected = [state for state in later if state.throttled_until <= now]
+        ejected = [state for state in later if state.resting_until <= now]
         state = min(ejected or later, key=lambda state: state.ready_at)
-        if not ejected and (wait := self._wait(state.throttled_until - now, now)):
+        if not ejected and (wait := self._wait(state.resting_until - now, now)):
             return wait
         pool = self._pool
         if pool.throttle and pool.throttle.refuses(now, pool.dice):
@@ -233,7 +233,7 @@ class Route:
             backoff = retry_wait(policy, sends, failure.error, self._pool.dice)
             if now + backoff >= self._deadline:
                 return None
-            if wait := self._wait(state.throttled_until - now, now):
+            if wait := self._wait(state.resting_until - now, now):
                 return wait
             if backoff > 0:
                 return Wait(backoff)

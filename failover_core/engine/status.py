@@ -38,7 +38,7 @@ class TargetStatus:
         consecutive_successes: since the last failure.
         last_success: when it last answered.
         last_failure: when it last failed or throttled.
-        last_check: the later of the two.
+        last_check: the latest of these two and of its active probes.
         last_error: type and status of its last error; never the provider's text.
         latency: of its newest 64 answers; None without any.
         success_rate: answers per finished request, throttled ones left out; None without any.
@@ -136,6 +136,7 @@ def _target_status(state: TargetState, now: float, wall: float) -> TargetStatus:
     stats, breaker = state.stats, state.breaker
     success = None if stats.last_success is None else wall - (now - stats.last_success)
     failure = None if stats.last_failure is None else wall - (now - stats.last_failure)
+    probed = None if state.probed_at is None else wall - (now - state.probed_at)
     return TargetStatus(
         name=str(state.target.name),
         model=state.target.model,
@@ -143,7 +144,7 @@ def _target_status(state: TargetState, now: float, wall: float) -> TargetStatus:
         health=_health(state),
         consecutive_failures=stats.failures_in_a_row,
         consecutive_successes=stats.successes_in_a_row,
-        last_check=max((at for at in (success, failure) if at is not None), default=None),
+        last_check=max((at for at in (success, failure, probed) if at is not None), default=None),
         last_success=success,
         last_failure=failure,
         last_error=stats.last_error,
@@ -164,11 +165,13 @@ def _target_status(state: TargetState, now: float, wall: float) -> TargetStatus:
 def _health(state: TargetState) -> Health:
     if state.disabled:
         return Health.DISABLED
+    if state.is_checking:
+        return Health.CHECKING
     if state.breaker.state is State.OPEN:
         return Health.UNHEALTHY
     if state.breaker.state is State.HALF_OPEN:
         return Health.CHECKING
-    if not state.stats.requests:
+    if not state.stats.requests and state.probed_at is None:
         return Health.UNKNOWN
     troubled = state.stats.failures_in_a_row or state.throttles_in_a_row
     return Health.DEGRADED if troubled else Health.HEALTHY

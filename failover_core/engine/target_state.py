@@ -10,6 +10,7 @@ from failover_core.engine.ewma import PeakEwma
 from failover_core.engine.limits import Limits
 from failover_core.engine.stats import TargetStats
 from failover_core.engine.workers import Workers
+from failover_core.errors import ErrorClass
 from failover_core.policy import FailoverPolicy
 from failover_core.targets import Target
 
@@ -22,31 +23,44 @@ _POLL_LONGEST = 0.1
 _POLL_SHORTEST = 0.001
 _POLL_UNKNOWN = 0.01
 
+_OVERLOAD = (ErrorClass.TIMEOUT, ErrorClass.SERVER_ERROR)
+_REFUSALS = (ErrorClass.AUTH, ErrorClass.QUOTA)
+
 
 class TargetState:
     """One target's breaker, throttle, limits, switch and counts.
 
     Attributes:
         timeout_cap: seconds that an attempt may take, the call's deadline aside.
+        resting_until: instant until which it asked to be left alone: throttled, or warming up.
+        warming_since: instant at which it first said that it is not ready yet.
+        must_wake: whether its ``wake`` is still to be called for that.
         lease: seconds after which a probe's permit returns by itself.
+        ejected_for: class of the error that last ejected it.
+        probed_at: instant of its last active probe.
+        is_checking: whether an active probe is under way.
     """
 
     __slots__ = (
         "breaker",
         "cost",
         "disabled",
+        "ejected_for",
         "in_flight",
-        "is_overloaded",
+        "is_checking",
         "keeps_deadline",
         "lease",
         "limits",
         "max_in_flight",
+        "must_wake",
+        "probed_at",
+        "resting_until",
         "slot",
         "stats",
         "target",
-        "throttled_until",
         "throttles_in_a_row",
         "timeout_cap",
+        "warming_since",
         "workers",
     )
 
@@ -70,8 +84,12 @@ class TargetState:
         self.cost = PeakEwma()
         self.workers = Workers()
         self.disabled = False
-        self.is_overloaded = False
-        self.throttled_until = 0.0
+        self.ejected_for: ErrorClass | None = None
+        self.probed_at: float | None = None
+        self.warming_since: float | None = None
+        self.must_wake = False
+        self.is_checking = False
+        self.resting_until = 0.0
         self.throttles_in_a_row = 0
         self.in_flight = 0
 
@@ -80,17 +98,31 @@ class TargetState:
         self.breaker.reset(now)
         self.stats = TargetStats()
         self.cost = PeakEwma()
-        self.throttled_until = 0.0
+        self.resting_until = 0.0
         self.throttles_in_a_row = 0
+
+    @property
+    def is_overloaded(self) -> bool:
+        """Whether it may have been ejected for having too much to do.
+
+        A target that is down, or refuses a key, would not do better for more of its siblings
+        being out of service.
+        """
+        return self.ejected_for in _OVERLOAD
+
+    @property
+    def may_be_probed_back(self) -> bool:
+        """Whether a health check can tell that what ejected it is over; no key is part of one."""
+        return self.ejected_for not in _REFUSALS
 
     def is_ready(self, now: float) -> bool:
         """Return whether the target is a first choice."""
-        return self.throttled_until <= now and self.breaker.ready_at <= now
+        return self.resting_until <= now and self.breaker.ready_at <= now
 
     @property
     def ready_at(self) -> float:
         """Instant from which the target is a first choice again."""
-        return max(self.throttled_until, self.breaker.ready_at)
+        return max(self.resting_until, self.breaker.ready_at)
 
     @property
     def is_full(self) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import logging
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,8 @@ from typing import Any, TypeVar
 from failover_core.errors import AttemptTimeoutError
 
 T = TypeVar("T")
+
+logger = logging.getLogger("failover_core")
 
 MAX_ABANDONED = 64
 """Abandoned calls of a target that may still run before no more are started there."""
@@ -71,6 +74,22 @@ class Workers:
                 yield item  # type: ignore[misc]
         finally:
             worker.stop(lambda: close_quietly(*opened))
+
+    def leave_to_itself(self, work: Callable[[], Any], *, name: str) -> None:
+        """Begin work that nobody waits for; log its error, if it ends with one.
+
+        Args:
+            work: takes its time.
+            name: of the target, for the log.
+        """
+
+        def carry_out() -> None:
+            try:
+                work()
+            except Exception:
+                logger.exception("waking target %r failed", name)
+
+        threading.Thread(target=carry_out, name="failover-wake", daemon=True).start()
 
     def count(self, change: int) -> None:
         """Count an abandoned call, or take one back."""

@@ -237,7 +237,7 @@ class Calls(RuleBasedStateMachine):
         """Return whether nothing speaks against a preferred target."""
         state = self.router._pool.state_of(name)
         is_healthy = state.breaker.state == "closed" and not state.breaker.returning
-        is_free = state.throttled_until <= self.clock.now()
+        is_free = state.resting_until <= self.clock.now()
         able = self.may_serve(flight, name) and self.has_room(flight, name)
         return is_healthy and is_free and able
 
@@ -361,7 +361,7 @@ class Calls(RuleBasedStateMachine):
             before, self.states[target.name] = self.states[target.name], str(target.state)
             assert before == target.state or (before, target.state) in LEGAL
         ejected = sum(state != "closed" for state in self.states.values())
-        assert self.router._pool._ejected == ejected
+        assert self.router._pool.ejected == ejected
 
     @invariant()
     def extra_sends_stay_within_their_budgets(self) -> None:
