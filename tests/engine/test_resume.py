@@ -180,12 +180,12 @@ def test_an_error_about_the_request_is_raised_at_once(
     assert b.calls == []
 
 
-@pytest.mark.parametrize("repeats", [False, True])
+@pytest.mark.parametrize("answer", [continuing(WHOLE), continuing(WHOLE, repeats=True)])
 def test_a_target_that_can_prefill_is_asked_for_the_rest_alone(
-    repeats: bool, collect: Collect, pool: Callable[..., Router]
+    answer: Callable[..., list[str]], collect: Collect, pool: Callable[..., Router]
 ) -> None:
     a = ScriptedClient("a", default=["The quick brown fox jumps ", BROKEN])
-    b = ScriptedClient("b", default=continuing(WHOLE, repeats=repeats))
+    b = ScriptedClient("b", default=answer)
     router = pool(a, Target(b, supports={"prefill"}), policy=RESUME)
     told = collect(router, dataclasses.replace(TEXT, prefill=prefill))
     assert (told.error, told.text) == (None, WHOLE)
@@ -238,9 +238,13 @@ def test_silence_is_a_break_and_the_next_target_is_held_to_the_same_time() -> No
         policy = {**RESUME, "idle_timeout": 0.1}
         router = Router([silent("x"), silent("x"), silent("xy")], policy=policy)
         got: list[str] = []
-        with pytest.raises(AttemptTimeoutError):
+
+        async def collect() -> None:
             async for chunk in router.astream(lambda client: client):
                 got.append(chunk)  # noqa: PERF401 - the stream breaks
+
+        with pytest.raises(AttemptTimeoutError):
+            await collect()
         errors = [event.error_class for event in router.events if event.kind == "attempt_failed"]
         assert errors == ["timeout"] * 3
         return got

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -27,7 +28,7 @@ def continued(sent: str, answer: Iterable[str], *, prefilled: bool = False) -> s
 def pieces(text: str, cuts: Iterable[int]) -> list[str]:
     """Return a text in pieces, some of them empty perhaps."""
     places = [0, *sorted(cut % (len(text) + 1) for cut in cuts), len(text)]
-    return [text[begin:end] for begin, end in zip(places, places[1:], strict=False)]
+    return [text[begin:end] for begin, end in pairwise(places)]
 
 
 texts = st.text("ab \n é🙂\u0301", max_size=40) | st.text(max_size=40)
