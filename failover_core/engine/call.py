@@ -147,6 +147,8 @@ class Call:
             if step.is_lost:
                 pool.publish(self._end())
         elif isinstance(step, Attempt) and (step.number > 1 or step.is_probe):
+            if self.is_resuming:
+                step.hedge_after = None  # its caller has begun to read: one answer is enough
             for event in self._departure(step):
                 pool.publish(event)
         return step

@@ -7,9 +7,6 @@ Chunks are held back until ``is_content`` says yes to one; from there on the cal
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import inspect
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -19,20 +16,19 @@ from collections.abc import (
     Iterable,
     Iterator,
 )
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
 
 from failover_core.engine.attempt import Attempt, Wait
 from failover_core.engine.call import Call
-from failover_core.engine.deadline import current_deadline
+from failover_core.engine.gate import Gate
+from failover_core.engine.opening import AsyncOpened, Opened, Pump
+from failover_core.engine.racing import arace, race
+from failover_core.engine.sending import achunks_of, asend_once, chunks_of, send_once
 from failover_core.engine.workers import close_quietly
-from failover_core.errors import AttemptTimeoutError
-from failover_core.resuming import Resume, Splice, Transcript
-from failover_core.targets import Capability
+from failover_core.resuming import Resume, Transcript
 
 T = TypeVar("T")
-
-_CLOSING = 1.0
-"""Seconds that closing an async stream may take."""
 
 
 def run(call: Call, send: Callable[[Attempt], T]) -> T:
@@ -40,8 +36,13 @@ def run(call: Call, send: Callable[[Attempt], T]) -> T:
     while True:
         step = call.next()
         if isinstance(step, Attempt):
+            if step.hedge_after is not None:
+                if won := race(call, step, partial(send_once, send)):
+                    call.succeeded(won.attempt)
+                    return won.answer
+                continue
             try:
-                answer = _send(step, send)
+                answer = send_once(send, step)
             except BaseException as error:  # noqa: BLE001 - the engine decides what follows
                 call.failed(step, error)
             else:
@@ -58,8 +59,13 @@ async def arun(call: Call, send: Callable[[Attempt], Awaitable[T]]) -> T:
     while True:
         step = call.next()
         if isinstance(step, Attempt):
+            if step.hedge_after is not None:
+                if won := await arace(call, step, partial(asend_once, send)):
+                    call.succeeded(won.attempt)
+                    return won.answer
+                continue
             try:
-                answer = await _asend(step, send)
+                answer = await asend_once(send, step)
             except BaseException as error:  # noqa: BLE001 - the engine decides what follows
                 call.failed(step, error)
             else:
@@ -83,8 +89,10 @@ def stream(
     while True:
         step = call.next()
         if isinstance(step, Attempt):
-            gate = _Gate(call, step, is_content, transcript)
-            chunks = _chunks(call, step, gate.prefill or send)
+            started = _started(call, step, send, is_content, transcript)
+            if started is None:
+                continue
+            step, gate, chunks = started
             try:
                 for chunk in chunks:
                     yield from gate.let_through(chunk)
@@ -115,8 +123,10 @@ async def astream(
     while True:
         step = call.next()
         if isinstance(step, Attempt):
-            gate = _Gate(call, step, is_content, transcript)
-            chunks = _achunks(call, step, gate.prefill or send)
+            started = await _astarted(call, step, send, is_content, transcript)
+            if started is None:
+                continue
+            step, gate, chunks = started
             try:
                 async for chunk in chunks:
                     for ready in gate.let_through(chunk):
@@ -137,146 +147,44 @@ async def astream(
             raise step.error
 
 
-class _Gate:
-    """Holds chunks back until one has content, and commits the call then.
-
-    Of a target that continues the stream of another one, only what is new goes through.
-
-    Attributes:
-        prefill: asks the target to continue the text sent so far; None if it answers anew.
-    """
-
-    __slots__ = ("_attempt", "_call", "_held", "_is_content", "_splice", "_transcript", "prefill")
-
-    def __init__(
-        self,
-        call: Call,
-        attempt: Attempt,
-        is_content: Callable[[Any], bool],
-        transcript: Transcript[Any] | None,
-    ) -> None:
-        self._call = call
-        self._attempt = attempt
-        self._is_content = is_content
-        self._held: list[Any] = []
-        self._transcript = transcript
-        self._splice: Splice[Any] | None = None
-        self.prefill: Callable[[Attempt], Any] | None = None
-        if transcript and call.is_resuming:
-            self.prefill = _prefill(transcript, attempt)
-            self._splice = Splice(transcript, prefilled=self.prefill is not None)
-
-    def let_through(self, chunk: Any) -> list[Any]:
-        """Return the chunks that may go to the caller now, in order."""
-        if self._attempt.committed:
-            return self._new([chunk])
-        self._held.append(chunk)
-        if not self._is_content(chunk):
-            return []
-        self._call.commit(self._attempt)
-        released, self._held = self._held, []
-        return self._new(released)
-
-    def end(self) -> list[Any]:
-        """Return the chunks that go to the caller when the stream has ended in order."""
-        last = self._new(self._held)
-        return [*last, *self._splice.end()] if self._splice else last
-
-    def _new(self, chunks: list[Any]) -> list[Any]:
-        transcript = self._transcript
-        if transcript is None:
-            return chunks
-        feed = self._splice.feed if self._splice else transcript.feed
-        released = [new for chunk in chunks for new in feed(chunk)]
-        self._call.is_resumable = transcript.is_text
-        return released
-
-
-def _prefill(transcript: Transcript[Any], attempt: Attempt) -> Callable[[Attempt], Any] | None:
-    """Return what asks the attempt's target to continue a text, if it can do that."""
-    text, prefill = transcript.prefill, transcript.resume.prefill
-    if not (prefill and text and Capability.PREFILL in (attempt.target.supports or ())):
-        return None
-    return lambda attempt: prefill(attempt.client, text)
-
-
-def _send(attempt: Attempt, send: Callable[[Attempt], T]) -> T:
-    if attempt.timeout is None:
-        return send(attempt)
-    if not attempt.state.keeps_deadline:
-        return attempt.state.workers.call_within(lambda: send(attempt), attempt.timeout)
-    token = current_deadline.set(attempt.started_at + attempt.timeout)
-    try:
-        return send(attempt)
-    finally:
-        current_deadline.reset(token)
-
-
-async def _asend(attempt: Attempt, send: Callable[[Attempt], Awaitable[T]]) -> T:
-    if attempt.timeout is None:
-        return await send(attempt)
-    if not attempt.state.keeps_deadline:
-        return await _within(send(attempt), attempt.timeout)
-    token = current_deadline.set(attempt.started_at + attempt.timeout)
-    try:
-        return await send(attempt)
-    finally:
-        current_deadline.reset(token)
-
-
-def _chunks(call: Call, attempt: Attempt, send: Callable[[Attempt], Iterable[T]]) -> Iterator[T]:
-    if call.is_timed(attempt):
-        workers = attempt.state.workers
-        yield from workers.iterate_within(lambda: send(attempt), lambda: call.silence(attempt))
-        return
-    source = send(attempt)
-    try:
-        yield from source
-    finally:
-        close_quietly(source)
-
-
-async def _achunks(
+def _started(
     call: Call,
-    attempt: Attempt,
+    first: Attempt,
+    send: Callable[[Attempt], Iterable[T]],
+    is_content: Callable[[T], bool],
+    transcript: Transcript[T] | None,
+) -> tuple[Attempt, Gate, Iterator[T]] | None:
+    """Return an attempt's stream with its gate, or that of its hedge; None if both have failed."""
+    if first.hedge_after is None:
+        gate = Gate(call, first, is_content, transcript)
+        return first, gate, chunks_of(call, first, gate.prefill or send)
+
+    def open_stream(attempt: Attempt) -> Opened[T]:
+        return Opened.up_to(is_content, chunks_of(call, attempt, send, in_thread=True))
+
+    won = race(call, first, open_stream, Opened.close)
+    if won is None:
+        return None
+    return won.attempt, Gate(call, won.attempt, is_content, transcript), won.answer
+
+
+async def _astarted(
+    call: Call,
+    first: Attempt,
     send: Callable[[Attempt], AsyncIterable[T] | Awaitable[AsyncIterable[T]]],
-) -> AsyncGenerator[T]:
-    source = send(attempt)
-    if inspect.isawaitable(source):
-        source = await _within(source, call.silence(attempt))
-    iterator = aiter(source)
-    try:
-        while True:
-            silence = call.silence(attempt)  # raises when no time is left: nothing is begun then
-            try:
-                chunk = await _within(anext(iterator), silence)
-            except StopAsyncIteration:
-                return
-            yield chunk
-    finally:
-        await _aclose_quietly(iterator, source)
+    is_content: Callable[[T], bool],
+    transcript: Transcript[T] | None,
+) -> tuple[Attempt, Gate, AsyncGenerator[T] | AsyncOpened[T]] | None:
+    """Do what ``_started`` does."""
+    if first.hedge_after is None:
+        gate = Gate(call, first, is_content, transcript)
+        return first, gate, achunks_of(call, first, gate.prefill or send)
 
+    async def open_stream(attempt: Attempt) -> AsyncOpened[T]:
+        chunks = achunks_of(call, attempt, send)
+        return await AsyncOpened.up_to(is_content, chunks if attempt is first else Pump(chunks))
 
-async def _within(awaitable: Awaitable[T], seconds: float | None) -> T:
-    if seconds is None:
-        return await awaitable
-    limit = asyncio.timeout(seconds)
-    try:
-        async with limit:
-            return await awaitable
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        message = f"no answer within {seconds:.3g} s"
-        raise AttemptTimeoutError(message) from None
-
-
-async def _aclose_quietly(*sources: object) -> None:
-    for source in sources:
-        close = getattr(source, "aclose", None) or getattr(source, "close", None)
-        if callable(close):
-            # A stream that broke may refuse to be closed, or take its time over it.
-            with contextlib.suppress(Exception):
-                closing = close()
-                if inspect.isawaitable(closing):
-                    await _within(closing, _CLOSING)
+    won = await arace(call, first, open_stream, AsyncOpened.drop)
+    if won is None:
+        return None
+    return won.attempt, Gate(call, won.attempt, is_content, transcript), won.answer

@@ -15,7 +15,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from failover_core.errors import AttemptTimeoutError
 
@@ -75,6 +75,17 @@ class Workers:
         finally:
             worker.stop(lambda: close_quietly(*opened))
 
+    def send(
+        self, work: Callable[[], T], done: Callable[[T | None, BaseException | None], object]
+    ) -> Errand[T]:
+        """Carry work out in a thread of its own; ``done`` is told there how it ended.
+
+        Raises:
+            AttemptTimeoutError: too many calls are abandoned already.
+        """
+        self._check_abandoned()
+        return Errand(self, work, done)
+
     def leave_to_itself(self, work: Callable[[], Any], *, name: str) -> None:
         """Begin work that nobody waits for; log its error, if it ends with one.
 
@@ -97,10 +108,65 @@ class Workers:
             self.abandoned += change
 
     def _start(self) -> _Worker:
+        self._check_abandoned()
+        return _Worker(self)
+
+    def _check_abandoned(self) -> None:
         if self.abandoned >= MAX_ABANDONED:
             message = f"{self.abandoned} abandoned calls still run; no further one is started"
             raise AttemptTimeoutError(message)
-        return _Worker(self)
+
+
+class Errand(Generic[T]):
+    """Work in a thread of its own that may be abandoned while it runs.
+
+    Args:
+        workers: count it while it is abandoned.
+        work: to be done, with the caller's context variables.
+        done: is told of its result or its error, unless it has been abandoned.
+    """
+
+    def __init__(
+        self,
+        workers: Workers,
+        work: Callable[[], T],
+        done: Callable[[T | None, BaseException | None], object],
+    ) -> None:
+        self._workers = workers
+        self._work = work
+        self._done = done
+        self._lock = threading.Lock()
+        self._end: tuple[Any, BaseException | None] | None = None
+        self._discard: Callable[[T], object] | None = None
+        run = contextvars.copy_context().run
+        threading.Thread(
+            target=run, args=(self._carry_out,), name="failover-worker", daemon=True
+        ).start()
+
+    def abandon(self, discard: Callable[[T], object]) -> None:
+        """Leave it to itself; its result, if it comes to one, goes to ``discard``."""
+        with self._lock:
+            self._discard, end = discard, self._end
+        if end is None:
+            self._workers.count(+1)
+        elif end[1] is None:
+            discard(end[0])
+
+    def _carry_out(self) -> None:
+        result: Any = None
+        failure = None
+        try:
+            result = self._work()
+        except BaseException as error:  # noqa: BLE001 - it is raised in the caller's thread
+            failure = error
+        with self._lock:
+            self._end, discard = (result, failure), self._discard
+        if discard is None:
+            self._done(result, failure)
+            return
+        if failure is None:
+            discard(result)
+        self._workers.count(-1)
 
 
 class _Worker:
