@@ -11,10 +11,11 @@ import pytest
 from failover_core import Router
 from failover_core.testing import FakeClock
 from tests.engine.doors import ask, fail_first, status
+from tests.figures import Figure
 
 
 def test_of_64_threads_at_half_open_one_probes(
-    pool: Callable[..., Router], fake_clock: FakeClock
+    pool: Callable[..., Router], fake_clock: FakeClock, figure: Figure
 ) -> None:
     router = pool("a", "b")
     fail_first(router, 5)
@@ -31,6 +32,7 @@ def test_of_64_threads_at_half_open_one_probes(
         thread.start()
     for thread in threads:
         thread.join()
+    figure("threads at half-open", threads=64, probes=sends.count("a"))
     assert sorted(sends) == ["a"] + ["b"] * 63
 
 
