@@ -101,6 +101,9 @@ class Signature:
 
     def on(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
         """Return a chunk to pass on, signed if it is the last."""
+        if self._latest and self._call.is_resuming:
+            # A message is known by its id, and this is still the same one.
+            chunk.message.id = self._latest.message.id
         self._latest = chunk
         if getattr(chunk.message, "chunk_position", None) == "last" and not self._is_signed:
             chunk.message.response_metadata[REPORT] = self._call.report

@@ -27,6 +27,7 @@ from langchain_failover.bound import TRACING_ONLY, BoundSchema, BoundTools
 from langchain_failover.children import Child, is_chat_model, known_models, model_behind
 from langchain_failover.identity import common_profile, identity_of
 from langchain_failover.pool import Pooled
+from langchain_failover.requests import StreamRequest
 from langchain_failover.structured import Method, parsed
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,8 @@ class FailoverChatModel(BaseChatModel, Pooled):
 
     A call is one run in a trace, whichever model answers and however many were tried, and
     ``response_metadata["failover"]`` of the answer says who it was (see ``Call.report``); of a
-    stream, its last chunk. A stream moves on to another model until its first content.
+    stream, its last chunk. A stream moves on to another model until its first content, and
+    after it too if the policy says ``on_broken_stream="resume"``.
 
     The children's own arguments, rate limiters and ``disable_streaming`` hold. Their caches,
     callbacks, tags and metadata do not: set them here.
@@ -144,9 +146,8 @@ class FailoverChatModel(BaseChatModel, Pooled):
     ) -> Iterator[ChatGenerationChunk]:
         call = self.router.begin()
         signature = Signature(call)
-        chunks = stream(
-            call, lambda one: Child.of(one.client, stop, kwargs).stream(messages), is_content
-        )
+        request = StreamRequest(messages, stop, kwargs)
+        chunks = stream(call, request.stream, is_content, request.resume)
         with closing(chunks):  # type: ignore[type-var]
             for chunk in chunks:
                 yield signature.on(chunk)
@@ -161,9 +162,8 @@ class FailoverChatModel(BaseChatModel, Pooled):
     ) -> AsyncIterator[ChatGenerationChunk]:
         call = self.router.begin()
         signature = Signature(call)
-        chunks = astream(
-            call, lambda one: Child.of(one.client, stop, kwargs).astream(messages), is_content
-        )
+        request = StreamRequest(messages, stop, kwargs)
+        chunks = astream(call, request.astream, is_content, request.aresume)
         async with aclosing(chunks):  # type: ignore[type-var]
             async for chunk in chunks:
                 yield signature.on(chunk)

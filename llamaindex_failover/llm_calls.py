@@ -6,14 +6,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequ
 from contextlib import aclosing, closing
 from typing import Any, TypeVar, cast
 
-from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 
-from failover_core.engine.attempt import Attempt
 from failover_core.engine.call import Call
 from failover_core.engine.drivers import arun, astream, run, stream
 from llamaindex_failover.components import FailoverComponent
-from llamaindex_failover.streaming import R, afinished, finished, is_content
+from llamaindex_failover.streaming import R, afinished, finished, is_content, resume_by
 
 T = TypeVar("T")
 
@@ -34,30 +33,37 @@ class LLMCalls(FailoverComponent, FunctionCallingLLM):
         response = await arun(call, lambda attempt: send(attempt.client))
         return _signed(response, call.report)
 
-    def _stream(self, send: Callable[[FunctionCallingLLM], Generator[R]]) -> Generator[R]:
-        def attempt_stream(attempt: Attempt) -> Any:
-            return finished(send(attempt.client), attempt.client)
-
+    def _stream(
+        self,
+        send: Callable[[FunctionCallingLLM], Generator[R]],
+        prefill: Callable[[FunctionCallingLLM, str], Generator[R]] | None = None,
+    ) -> Generator[R]:
         call = self._begin()
-        report: dict[str, Any] = {}
-        with closing(cast("Generator[R]", stream(call, attempt_stream, is_content))) as chunks:
-            for chunk in chunks:
-                report = report or call.report
-                yield _signed(chunk, report)
+        chunks = stream(
+            call,
+            lambda one: finished(send(one.client), one.client),
+            is_content,
+            resume_by(prefill and (lambda llm, text: finished(prefill(llm, text), llm))),
+        )
+        with closing(cast("Generator[R]", chunks)) as opened:
+            for chunk in opened:
+                yield _signed(chunk, call.report)
 
     async def _astream(
-        self, send: Callable[[FunctionCallingLLM], Awaitable[AsyncGenerator[R]]]
+        self,
+        send: Callable[[FunctionCallingLLM], Awaitable[AsyncGenerator[R]]],
+        prefill: Callable[[FunctionCallingLLM, str], Awaitable[AsyncGenerator[R]]] | None = None,
     ) -> AsyncGenerator[R]:
-        async def attempt_stream(attempt: Attempt) -> AsyncGenerator[R]:
-            return afinished(await send(attempt.client), attempt.client)
-
         call = await self._abegin()
-        report: dict[str, Any] = {}
-        opened = cast("AsyncGenerator[R]", astream(call, attempt_stream, is_content))
-        async with aclosing(opened) as chunks:
-            async for chunk in chunks:
-                report = report or call.report
-                yield _signed(chunk, report)
+        chunks = astream(
+            call,
+            lambda one: afinished(send(one.client), one.client),
+            is_content,
+            resume_by(prefill and (lambda llm, text: afinished(prefill(llm, text), llm))),
+        )
+        async with aclosing(cast("AsyncGenerator[R]", chunks)) as opened:
+            async for chunk in opened:
+                yield _signed(chunk, call.report)
 
     def _begin(self) -> Call:
         if self.rate_limiter is not None:
@@ -86,3 +92,8 @@ def fresh(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
         )
         for message in messages
     ]
+
+
+def continued(messages: Sequence[ChatMessage], text: str) -> list[ChatMessage]:
+    """Return copies for one attempt at a target that is to go on after a text."""
+    return [*fresh(messages), ChatMessage(text, role=MessageRole.ASSISTANT)]

@@ -21,7 +21,7 @@ from pydantic import PrivateAttr, computed_field
 from failover_core import Router, Strategy
 from failover_core.config import chat_arguments
 from llamaindex_failover.components import Policy, build_router, instance_of
-from llamaindex_failover.llm_calls import fresh
+from llamaindex_failover.llm_calls import continued, fresh
 from llamaindex_failover.llm_metadata import common_metadata
 from llamaindex_failover.llm_structured import StructuredPrediction
 from llamaindex_failover.llm_tools import ToolCalling
@@ -51,7 +51,8 @@ class FailoverLLM(ToolCalling, StructuredPrediction):
     The target's own object does the work and emits the events, so a call is traced and its
     tokens are counted once. Each response, and each chunk of a stream, says who served in
     ``additional_kwargs["failover"]``: ``target``, ``model``, ``attempts``, ``failed_over``,
-    ``errors``. A stream moves on until its first content; a break after it is raised.
+    ``errors``. A stream moves on until its first content; a break after it is raised, or resumed
+    if the policy says ``on_broken_stream="resume"``.
 
     Settings of the prompt (``system_prompt``, ``output_parser``, …) and the callback manager are
     the first target's where they are not given. Structured prediction follows each target's own.
@@ -143,13 +144,19 @@ class FailoverLLM(ToolCalling, StructuredPrediction):
 
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Answer a conversation piece by piece."""
-        return self._stream(lambda llm: llm.stream_chat(fresh(messages), **kwargs))
+        return self._stream(
+            lambda llm: llm.stream_chat(fresh(messages), **kwargs),
+            lambda llm, text: llm.stream_chat(continued(messages, text), **kwargs),
+        )
 
     async def astream_chat(
         self, messages: Sequence[ChatMessage], **kwargs: Any
     ) -> ChatResponseAsyncGen:
         """Answer a conversation piece by piece."""
-        return self._astream(lambda llm: llm.astream_chat(fresh(messages), **kwargs))
+        return self._astream(
+            lambda llm: llm.astream_chat(fresh(messages), **kwargs),
+            lambda llm, text: llm.astream_chat(continued(messages, text), **kwargs),
+        )
 
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:  # noqa: FBT001, FBT002 - LlamaIndex's signature
         """Complete a prompt."""

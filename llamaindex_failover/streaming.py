@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing
 from typing import Any, TypeVar
 
-from llama_index.core.base.llms.types import ChatResponse, CompletionResponse, ToolCallBlock
+from llama_index.core.base.llms.types import (
+    ChatResponse,
+    CompletionResponse,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+)
 
 from failover_core import BrokenStreamError
+from failover_core.resuming import Resume
 
 Response = ChatResponse | CompletionResponse
 R = TypeVar("R", ChatResponse, CompletionResponse)
@@ -27,6 +34,35 @@ def is_content(chunk: Response) -> bool:
     return has_call or bool(message.additional_kwargs.get("tool_calls") or message.content)
 
 
+def resume_by(prefill: Callable[[Any, str], Any] | None) -> Resume[Any]:
+    """Return how another target goes on with a stream; without a prefill, by answering anew."""
+    return Resume(_shown_text, _with_text, prefill)
+
+
+def _shown_text(chunk: Response) -> str | None:
+    """Return the text that a chunk adds to the answer; None if it adds anything else."""
+    if isinstance(chunk, CompletionResponse):
+        return chunk.delta if chunk.text else ""
+    message = chunk.message
+    if message.additional_kwargs.get("tool_calls") or not all(map(_is_text, message.blocks)):
+        return None
+    return chunk.delta if message.content else ""
+
+
+def _is_text(block: object) -> bool:
+    return isinstance(block, TextBlock | ThinkingBlock)
+
+
+def _with_text(chunk: Response, text: str, whole: str) -> Response:
+    """Return a chunk with other text, new and in all."""
+    if isinstance(chunk, CompletionResponse):
+        return chunk.model_copy(update={"delta": text, "text": whole})
+    others = [block for block in chunk.message.blocks if not isinstance(block, TextBlock)]
+    blocks = [*others, TextBlock(text=whole)]
+    message = chunk.message.model_copy(update={"blocks": blocks})
+    return chunk.model_copy(update={"delta": text, "message": message})
+
+
 def finished(chunks: Iterable[R], client: object) -> Iterator[R]:
     """Yield the chunks of a client's stream.
 
@@ -40,9 +76,12 @@ def finished(chunks: Iterable[R], client: object) -> Iterator[R]:
     end.check()
 
 
-async def afinished(chunks: AsyncGenerator[R], client: object) -> AsyncGenerator[R]:
-    """Do what ``finished`` does."""
-    end = _End(client)
+async def afinished(opening: Awaitable[AsyncGenerator[R]], client: object) -> AsyncGenerator[R]:
+    """Open an async stream; then do what ``finished`` does."""
+    return _afinished(await opening, _End(client))
+
+
+async def _afinished(chunks: AsyncGenerator[R], end: _End) -> AsyncGenerator[R]:
     async with aclosing(chunks):
         async for chunk in chunks:
             end.look_at(chunk)
