@@ -108,7 +108,7 @@ def _wounded(dice: random.Random, found: Any) -> Any:
     """Return a document with one of its values replaced, removed or repeated."""
     places = list(_places(found))
     if not places or dice.random() < 0.03:
-        return dice.choice(_HOSTILE)
+        return deepcopy(dice.choice(_HOSTILE))
     parent, key = dice.choice(places)
     match dice.randrange(4):
         case 0 if isinstance(parent, list):
