@@ -29,6 +29,7 @@ from failover_core.policy import (
     ProbePolicy,
     RetryPolicy,
 )
+from failover_core.resuming import Resume
 from failover_core.router import Router
 from failover_core.targets import Capability, Price, Target
 
@@ -55,6 +56,7 @@ __all__ = [
     "Price",
     "ProbePolicy",
     "ResponseStatusError",
+    "Resume",
     "RetryPolicy",
     "Router",
     "SpaceMismatchError",

@@ -20,6 +20,8 @@ _TELLING = 12
 """Different characters that a text needs so that its repetition is surely no continuation of it:
 "ha " may well go on with another "ha "."""
 
+_OTHERWISE = "the new answer says something else than what was sent"
+
 
 class ContinuationError(TargetError):
     """A target cannot continue the stream of another one: no fault of it, and not for callers."""
@@ -164,8 +166,7 @@ class Splice(Generic[T]):
 
     def _diverge(self) -> list[T]:
         if not self._prefilled:
-            message = "the new answer says something else than what was sent"
-            raise ContinuationError(message)
+            raise ContinuationError(_OTHERWISE)
         return self._release_held()  # it never was a repetition
 
     def _release_held(self) -> list[T]:
@@ -174,7 +175,7 @@ class Splice(Generic[T]):
 
     def _release(self, chunk: T, text: str) -> T:
         if text and self._ends_word and not text[0].isspace():
-            self._diverge()  # what was sent as a word is the beginning of another one
+            raise ContinuationError(_OTHERWISE)  # a whole word is the beginning of another one
         self._ends_word = self._ends_word and not text
         if text and self._tail:
             same = _common(text, self._tail)

@@ -11,7 +11,7 @@ EXPORTED = """
     AllTargetsFailedError AttemptTimeoutError BreakerPolicy BrokenStreamError CallOptions
     Capability Clock ConfigurationError Dice ErrorClass EventKind FailoverError FailoverEvent
     FailoverPolicy Health HedgePolicy Latency MalformedResponseError PoolStatus Price
-    ProbePolicy ResponseStatusError RetryPolicy Router
+    ProbePolicy ResponseStatusError Resume RetryPolicy Router
     SpaceMismatchError State Sticky Strategy Target TargetError TargetStatus UnavailableError
     register_strategy
 """.split()  # noqa: SIM905 - a list of words is read as words

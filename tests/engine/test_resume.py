@@ -202,6 +202,15 @@ def test_prefill_is_never_assumed(
     assert b.calls[0].kwargs == {}
 
 
+def test_white_space_alone_is_nothing_to_prefill(
+    collect: Collect, pool: Callable[..., Router]
+) -> None:
+    a, b = ScriptedClient("a", default=["\n", BROKEN]), ScriptedClient("b", default=["\nHello"])
+    router = pool(a, Target(b, supports={"prefill"}), policy=RESUME)
+    assert collect(router, dataclasses.replace(TEXT, prefill=prefill)).text == "\nHello"
+    assert b.calls[0].kwargs == {}
+
+
 def test_a_stream_of_other_things_than_text_is_not_resumed(
     collect: Collect, pool: Callable[..., Router]
 ) -> None:

@@ -100,6 +100,8 @@ def test_a_word_that_had_ended_does_not_grow() -> None:
         (" one", ["one two"], " one two"),
         ("one", ["\n", "one two"], "one two"),
         ("one ", ["one"], "one "),
+        ("one ", ["one", "", " two"], "one two"),
+        ("one \n", ["one", " two", "\nthree"], "one \ntwo\nthree"),
         ("\n\n", ["\n", "\none"], "\n\none"),
     ],
 )
@@ -119,6 +121,20 @@ def test_a_prefill_with_nothing_to_add_is_an_answer() -> None:
 def test_a_continuation_that_begins_like_the_text_is_no_repetition() -> None:
     assert continued(SENT, [". The", " quick"], prefilled=True) == SENT + ". The quick"
     assert continued(SENT, ["The", " quick"], prefilled=True) == SENT + "The quick"
+
+
+def test_what_comes_before_the_first_text_is_not_shown_again() -> None:
+    splice = Splice(Transcript(TEXT), prefilled=False)
+    assert [splice.feed(chunk) for chunk in ["", "", "one", ""]] == [[], [], ["one"], [""]]
+
+
+def test_a_prefilled_answer_may_go_on_with_something_else_than_text() -> None:
+    transcript = Transcript(TEXT)
+    transcript.feed(SENT)
+    splice = Splice(transcript, prefilled=True)
+    assert splice.feed("The") == []
+    assert splice.feed(1) == ["The", 1]
+    assert not transcript.is_text
 
 
 @pytest.mark.parametrize("sent", ["ha", "----------------", "1. "])
