@@ -6,7 +6,7 @@ import itertools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -103,23 +103,26 @@ class Pool:
             self.hedging.budget.earn()
 
     def order_locked(self, now: float, preferred: TargetState | None) -> Iterator[TargetState]:
-        """Yield every target once, asking the strategy only for what is needed."""
+        """Yield every target, some of them twice, asking the strategy only for what is needed."""
         order = self.strategy.order(self.states, now)
-        if order is self.states and preferred is self.preferred is None:
-            return iter(self.states)
-        first = (state for state in (preferred, self.preferred) if state is not None)
         # What a strategy leaves out is still a last choice.
-        return _unique(itertools.chain(first, order, self.states))
+        return itertools.chain(self._first(preferred), order, self.states)
 
     def active_locked(self, now: float) -> TargetState | None:
         """Return the target that the next call would try first; None if there is no such one."""
         if self.strategy.spreads and self.preferred is None:
             return None
-        first = () if self.preferred is None else (self.preferred,)
-        order = itertools.chain(first, self.strategy.look(self.states, now), self.states)
-        enabled = [state for state in _unique(order) if not state.disabled]
+        order = self.strategy.look(self.states, now)
+        every = itertools.chain(self._first(None), order, self.states)
+        enabled = [state for state in every if not state.disabled]
         ready = (state for state in enabled if state.ready_at <= now)
         return next(ready, None) or min(enabled, key=lambda state: state.ready_at, default=None)
+
+    def _first(self, preferred: TargetState | None) -> tuple[TargetState, ...]:
+        """Return what comes before the order of the strategy: a call's wish, a manual switch."""
+        if preferred is self.preferred is None:
+            return ()
+        return tuple(state for state in (preferred, self.preferred) if state is not None)
 
     def is_ready_locked(self, state: TargetState, now: float) -> bool:
         """Return whether calls may go to a target at first hand."""
@@ -176,14 +179,6 @@ class Pool:
         for state in self.states:
             state.in_flight = 0
             state.workers = Workers()
-
-
-def _unique(states: Iterable[TargetState]) -> Iterator[TargetState]:
-    seen = set()
-    for state in states:
-        if state.slot not in seen:
-            seen.add(state.slot)
-            yield state
 
 
 _POOLS: weakref.WeakSet[Pool] = weakref.WeakSet()

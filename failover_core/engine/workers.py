@@ -12,9 +12,12 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import logging
+import os
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from failover_core.errors import AttemptTimeoutError
@@ -26,7 +29,50 @@ logger = logging.getLogger("failover_core")
 MAX_ABANDONED = 64
 """Abandoned calls of a target that may still run before no more are started there."""
 
+_IDLE_SECONDS = 5.0
+"""Seconds after which a thread without a job ends."""
+
 _END = object()
+
+
+class _Thread:
+    """A daemon thread that does one job after the other, and ends when it has been idle for long.
+
+    Starting a thread takes several times as long as handing a job to one.
+    """
+
+    def __init__(self) -> None:
+        self.jobs: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        threading.Thread(target=self._serve, name="failover-worker", daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                job = self.jobs.get(timeout=_IDLE_SECONDS)
+            except queue.Empty:
+                with contextlib.suppress(ValueError):
+                    _IDLE.remove(self)
+                    return
+                continue  # somebody has just taken it
+            job()
+            _IDLE.append(self)
+
+
+_IDLE: deque[_Thread] = deque()
+"""Threads without a job. Taking, adding and removing are atomic."""
+
+
+def in_thread(job: Callable[[], object]) -> None:
+    """Do a job in a daemon thread, with the caller's context variables."""
+    try:
+        thread = _IDLE.pop()
+    except IndexError:
+        thread = _Thread()
+    thread.jobs.put(partial(contextvars.copy_context().run, job))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_IDLE.clear)  # a child has none of its parent's threads
 
 
 class Workers:
@@ -138,10 +184,7 @@ class Errand(Generic[T]):
         self._lock = threading.Lock()
         self._end: tuple[Any, BaseException | None] | None = None
         self._discard: Callable[[T], object] | None = None
-        run = contextvars.copy_context().run
-        threading.Thread(
-            target=run, args=(self._carry_out,), name="failover-worker", daemon=True
-        ).start()
+        in_thread(self._carry_out)
 
     def abandon(self, discard: Callable[[T], object]) -> None:
         """Leave it to itself; its result, if it comes to one, goes to ``discard``."""
@@ -177,11 +220,7 @@ class _Worker:
         self._work: queue.SimpleQueue[Callable[[], Any] | None] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
         self._is_abandoned = False
-        context = contextvars.copy_context()
-        thread = threading.Thread(
-            target=context.run, args=(self._serve,), name="failover-worker", daemon=True
-        )
-        thread.start()
+        in_thread(self._serve)
 
     def do(self, work: Callable[[], T], seconds: float | None) -> T:
         """Return the result of the work, or raise what it raised.

@@ -342,16 +342,13 @@ def test_both_attempts_see_the_callers_context(door: str) -> None:
     slow.go_on.set()
 
 
-def test_hedges_leave_no_threads_behind() -> None:
+def test_calls_use_the_same_threads_again_and_again() -> None:
     router = Router([ready("a"), ready("b")], policy=HEDGE)
     before = threading.active_count()
     for _ in range(50):
         call("run", router)
         call("stream", router)
-    deadline = time.monotonic() + PATIENCE
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.001)
-    assert threading.active_count() <= before
+    assert threading.active_count() <= before + 4
 
 
 @pytest.fixture
