@@ -100,7 +100,7 @@ def test_a_word_that_had_ended_does_not_grow() -> None:
         (" one", ["one two"], " one two"),
         ("one", ["\n", "one two"], "one two"),
         ("one ", ["one"], "one "),
-        ("one ", ["one", "", " two"], "one two"),
+        ("one ", ["one", "", " two", "s"], "one twos"),
         ("one \n", ["one", " two", "\nthree"], "one \ntwo\nthree"),
         ("\n\n", ["\n", "\none"], "\n\none"),
     ],
