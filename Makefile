@@ -54,7 +54,7 @@ bench: $(READY) ## measure what the engine adds, and the clients beside others
 	$(BIN)/python -m benchmarks.transports
 
 simulate: $(READY) ## play the outages of docs/simulation.md in virtual time, and draw them anew
-	$(BIN)/python -m benchmarks.simulate --plots docs/simulation
+	$(BIN)/python -m benchmarks.simulate --docs docs
 
 clean: ## remove the virtual environment and every cache in the checkout
 	rm -rf $(VENV) build dist htmlcov .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

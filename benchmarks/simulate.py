@@ -1,8 +1,8 @@
 """What policies are worth in trouble, in virtual time: ``python -m benchmarks.simulate``.
 
 It plays each study under each of its policies, on the real engine, and prints a Markdown table
-for each; ``--plots docs/simulation`` draws them too. Names of studies limit it to those, and
-``--scale 0.1`` makes it quick and rough.
+for each. ``--docs docs`` also renews the tables of ``docs/simulation.md``, and its plots. Names of
+studies limit it to those, and ``--scale 0.1`` makes it quick and rough.
 """
 
 from __future__ import annotations
@@ -15,25 +15,38 @@ from pathlib import Path
 
 from benchmarks.simulation.ledger import Ledger
 from benchmarks.simulation.scenario import Run
-from benchmarks.simulation.studies import NAMES, study
-from benchmarks.simulation.tables import HEADER, row
+from benchmarks.simulation.studies import NAMES, SMALL, Study, study
+from benchmarks.simulation.tables import matrix, table, write
+
+_PAGE = "simulation.md"
 
 
 def main() -> None:
     """Play and print."""
     asked = _arguments()
+    small: dict[str, tuple[Study, list[Ledger]]] = {}
     with ProcessPoolExecutor(asked.jobs) as workers:
         for name in asked.studies:
             played = study(name, asked.scale)
             play = partial(_play, name, asked.scale, asked.seed)
             ledgers = list(workers.map(play, range(len(played.policies))))
-            print(f"\n### {name}\n\n{played.question}\n\n{HEADER}")
-            for policy, ledger in zip(played.policies, ledgers, strict=True):
-                print(row(played.scenario, policy, ledger), flush=True)
-            if asked.plots:
-                from benchmarks.simulation.plots import draw  # noqa: PLC0415 - matplotlib is slow
+            print(f"\n### {name}\n\n{played.question}\n\n{table(played, ledgers)}", flush=True)
+            if asked.docs:
+                _renew(name, played, ledgers, asked.docs)
+            if name in SMALL:
+                small[name] = played, ledgers
+    if asked.docs and len(small) == len(SMALL):
+        write("small", matrix(small), asked.docs / _PAGE)
 
-                draw(played, ledgers, asked.plots / f"{name}.png")
+
+def _renew(name: str, played: Study, ledgers: list[Ledger], docs: Path) -> None:
+    """Put a study's table into the page, and draw the plot if the page shows it."""
+    from benchmarks.simulation.plots import draw  # noqa: PLC0415 - of an extra
+
+    write(name, table(played, ledgers), docs / _PAGE)
+    plot = Path("simulation", f"{name}.png")
+    if plot.as_posix() in (docs / _PAGE).read_text():
+        draw(played, ledgers, docs / plot)
 
 
 def _arguments() -> argparse.Namespace:
@@ -42,7 +55,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=1.0, help="size of the runs (default: 1)")
     parser.add_argument("--seed", type=int, default=0, help="replays a run (default: 0)")
     parser.add_argument("--jobs", type=int, default=2, help="runs at one time (default: 2)")
-    parser.add_argument("--plots", type=Path, help="folder for the plots")
+    parser.add_argument("--docs", type=Path, help="folder whose page and plots are renewed")
     asked = parser.parse_args()
     if unknown := set(asked.studies).difference(NAMES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(NAMES)}")

@@ -30,7 +30,7 @@ SLOW = Condition(slowness=10.0)
 def fleet(scale: float = 1.0, *, condition: Condition = DOWN) -> Scenario:
     """Return 1,000 clients and 8 targets, each fit to serve all, the first 4 of them down 5 min."""
     clients = math.ceil(1_000 * scale)
-    length, rest = (300.0, 300.0) if scale == 1 else (150.0, 120.0)
+    length, rest = (300.0, 300.0) if scale == 1 else (120.0, 90.0)
     span = Span(CALM, CALM + length)
     return Scenario(
         slots=[math.ceil(400 * scale)] * 8,
@@ -47,10 +47,16 @@ def fleet(scale: float = 1.0, *, condition: Condition = DOWN) -> Scenario:
 
 
 def tight_fleet(scale: float = 1.0) -> Scenario:
-    """Return a fleet of 400 clients that is busy to 60 %: half of its targets cannot serve all."""
-    scenario = fleet(0.4 * scale)
+    """Return a fleet of 200 clients that is busy to 60 %: half of its targets cannot serve all."""
+    scenario = fleet(0.2 * scale)
     slots = math.ceil(scenario.rate / 8 * 0.1 * MEAN / 0.6)
     return replace(scenario, slots=[slots] * 8, queue=4 * slots)
+
+
+def silent_majority(scale: float = 1.0) -> Scenario:
+    """Return a fleet of 200 clients of whose eight targets five fall silent."""
+    scenario = fleet(0.2 * scale)
+    return replace(scenario, faults=[Fault(scenario.span, range(5), SILENT)])
 
 
 def small(*conditions: Condition, scale: float = 1.0, length: float = 60.0) -> Scenario:
@@ -126,7 +132,7 @@ def brown_out(scale: float = 1.0) -> Scenario:
     A queue is as long as its server has slots: with a tenth of them left, 6 s long.
     """
     span = Span(CALM, CALM + 120.0)
-    clients = 10 * math.ceil(20 * scale)
+    clients = 10 * math.ceil(10 * scale)
     return Scenario(
         slots=[clients // 2] * 4,
         queue=clients // 2,

@@ -18,6 +18,7 @@ from benchmarks.simulation.catalogue import (
     flapping,
     fleet,
     partition,
+    silent_majority,
     small,
     stalls,
     throttling,
@@ -62,6 +63,7 @@ def spreading(words: str = "", **settings: Any) -> tuple[Policy, ...]:
     return tuple(ours(", ".join(filter(None, (name, words))), name, **settings) for name in names)
 
 
+NO_PANIC = {"panic_threshold": 0.0}
 PRIORITY = ours("priority")
 HEDGED = ours("round_robin, hedge", "round_robin", hedge={})
 _SPREAD_PEERS = (SPREAD_FALLBACKS, SPREAD_RETRIES, COOLDOWNS)
@@ -96,6 +98,11 @@ _STUDIES: dict[str, tuple[str, _Maker, Sequence[Policy]]] = {
         tight_fleet,
         (*spreading(), SPREAD_FALLBACKS, COOLDOWNS),
     ),
+    "fleet-majority": (
+        "Five of a fleet's eight targets fall silent.",
+        silent_majority,
+        (*spreading(), *spreading("no panic", breaker=NO_PANIC), COOLDOWNS),
+    ),
     "brown-out": (
         "All targets keep a tenth of their capacity for two minutes; queues are short.",
         brown_out,
@@ -116,7 +123,7 @@ _STUDIES: dict[str, tuple[str, _Maker, Sequence[Policy]]] = {
                 "adaptive_throttle, no panic",
                 total_timeout=10.0,
                 adaptive_throttle=True,
-                breaker={"panic_threshold": 0},
+                breaker=NO_PANIC,
             ),
             *_SPREAD_PEERS,
         ),
@@ -124,7 +131,13 @@ _STUDIES: dict[str, tuple[str, _Maker, Sequence[Policy]]] = {
     "stalls": (
         "One of three targets stalls a twentieth of its answers for 10 times the median.",
         stalls,
-        (*spreading(), HEDGED),
+        (
+            *spreading(),
+            HEDGED,
+            ours("least_loaded, hedge", "least_loaded", hedge={}),
+            ours("priority, hedge", hedge={}),
+            ours("priority, hedge p90, 10 %", hedge={"after": "p90", "budget": 0.1}),
+        ),
     ),
     "unequal": (
         "One of three targets is four times slower than the others; 80 % load.",
@@ -147,6 +160,7 @@ _STUDIES: dict[str, tuple[str, _Maker, Sequence[Policy]]] = {
     },
 }
 
+SMALL = tuple(f"small-{name}" for name in _SMALL)
 NAMES = tuple(_STUDIES)
 
 

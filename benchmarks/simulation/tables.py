@@ -1,14 +1,17 @@
-"""Figures of a run, as a row of a Markdown table."""
+"""Figures of runs as Markdown tables."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
+from itertools import repeat
+from pathlib import Path
 
 from benchmarks.simulation.ledger import Ledger, Span
 from benchmarks.simulation.policies import Policy
 from benchmarks.simulation.scenario import Scenario
+from benchmarks.simulation.studies import Study
 
 _COLUMNS = (
     "policy",
@@ -34,6 +37,37 @@ COOLDOWN = 5.0
 
 _FINDING_OUT = 10.0
 """Seconds from the beginning of a trouble in which clients learn of it."""
+
+
+def table(study: Study, ledgers: Sequence[Ledger]) -> str:
+    """Return the figures of a study, a row for each policy."""
+    rows = map(row, repeat(study.scenario), study.policies, ledgers)
+    return "\n".join([HEADER, *rows])
+
+
+def matrix(played: Mapping[str, tuple[Study, Sequence[Ledger]]]) -> str:
+    """Return goodput, p99 and sends a call of the same policies in several studies."""
+    studies = [study for study, _ in played.values()]
+    lines = [f"| policy | {' | '.join(played)} |", f"|{' --- |' * (len(played) + 1)}"]
+    runs = zip(*(ledgers for _, ledgers in played.values()), strict=True)
+    for policy, ledgers in zip(studies[0].policies, runs, strict=True):
+        cells = map(_brief, studies, ledgers)
+        lines.append(f"| {policy.name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _brief(study: Study, ledger: Ledger) -> str:
+    span = study.scenario.span
+    goodput, sends = ledger.goodput(span), ledger.amplification(span)
+    return f"{goodput:.1%}, {_cell(ledger.p99(span), '{:.1f} s')}, {sends:.2f}"
+
+
+def write(name: str, text: str, page: Path) -> None:
+    """Put a table into a page, between the comments that bear its name, if it has them."""
+    start, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
+    before, found, rest = page.read_text().partition(start)
+    if found:
+        page.write_text(before + start + text + end + rest.partition(end)[2])
 
 
 def row(scenario: Scenario, policy: Policy, ledger: Ledger) -> str:

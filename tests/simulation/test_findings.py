@@ -73,7 +73,7 @@ def test_a_fleet_with_half_its_targets_down_storms_nobody(policy: Policy, figure
 
 
 def test_targets_that_are_back_are_found_at_once_when_they_are_needed(figure: Figure) -> None:
-    scenario, policy = tight_fleet(scale(0.1)), SPREADING[0]
+    scenario, policy = tight_fleet(scale(0.2)), SPREADING[0]
     ledger = Run(scenario, policy).play()
     share = ledger.answers(scenario.span) / allowed(scenario, left=0.5, median=0.1)
     figure(
@@ -88,7 +88,7 @@ def test_targets_that_are_back_are_found_at_once_when_they_are_needed(figure: Fi
 def test_a_browned_out_fleet_answers_what_its_capacity_allows(
     policy: Policy, figure: Figure
 ) -> None:
-    scenario = brown_out(scale(0.1))
+    scenario = brown_out(scale(0.2))
     ledger = Run(scenario, policy).play()
     share = ledger.answers(scenario.span) / allowed(scenario, left=0.1, median=0.5)
     figure(
@@ -112,7 +112,7 @@ def afterwards(scenario: Scenario, ledger: Ledger) -> float:
 
 @pytest.mark.parametrize("policy", [SPREAD_FALLBACKS, SPREAD_RETRIES, COOLDOWNS], ids=named)
 def test_without_a_throttle_an_overload_outlives_its_cause(policy: Policy) -> None:
-    scenario = collapse(scale(0.1))
+    scenario = collapse(scale(0.2))
     assert afterwards(scenario, Run(scenario, policy).play()) < 0.1
 
 
@@ -124,7 +124,7 @@ def test_without_a_throttle_an_overload_outlives_its_cause(policy: Policy) -> No
 def test_with_the_adaptive_throttle_an_overload_ends_with_its_cause(
     policy: Policy, figure: Figure
 ) -> None:
-    scenario = collapse(scale(0.1))
+    scenario = collapse(scale(0.2))
     ledger = Run(scenario, policy).play()
     figure(
         f"collapse, {policy.name}",
