@@ -202,6 +202,15 @@ def test_prefill_is_never_assumed(
     assert b.calls[0].kwargs == {}
 
 
+def test_a_stream_that_could_have_been_hedged_is_resumed_by_prefill_too(collect: Collect) -> None:
+    a = ScriptedClient("a", default=["The quick brown fox jumps ", BROKEN])
+    b = ScriptedClient("b", default=continuing(WHOLE))
+    policy = {**RESUME, "hedge": {"after": 30}}
+    router = Router([a, Target(b, supports={"prefill"})], policy=policy)
+    told = collect(router, dataclasses.replace(TEXT, prefill=prefill))
+    assert (told.error, told.text) == (None, WHOLE)
+
+
 def test_white_space_alone_is_nothing_to_prefill(
     collect: Collect, pool: Callable[..., Router]
 ) -> None:
