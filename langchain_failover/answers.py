@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessageChunk
+from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 from failover_core.engine.call import Call
@@ -79,12 +79,18 @@ def _has_reason(chunk: ChatGenerationChunk) -> bool:
     return any(info.get(name) or metadata.get(name) for name in _REASONS)
 
 
-def signed(result: ChatResult, report: dict[str, Any]) -> ChatResult:
-    """Return a whole answer that says who served it."""
+def signed(result: ChatResult, call: Call) -> ChatResult:
+    """Return a whole answer that says who served it, and charge its tokens."""
     for generation in result.generations:
         message = generation.message
-        message.response_metadata = {**message.response_metadata, REPORT: report}
+        message.response_metadata = {**message.response_metadata, REPORT: call.report}
+        _charge(call, message)
     return result
+
+
+def _charge(call: Call, message: BaseMessage) -> None:
+    if usage := getattr(message, "usage_metadata", None):
+        call.used(usage["input_tokens"], usage["output_tokens"])
 
 
 class Signature:
@@ -105,6 +111,7 @@ class Signature:
             # A message is known by its id, and this is still the same one.
             chunk.message.id = self._latest.message.id
         self._latest = chunk
+        _charge(self._call, chunk.message)
         if getattr(chunk.message, "chunk_position", None) == "last" and not self._is_signed:
             chunk.message.response_metadata[REPORT] = self._call.report
             self._is_signed = True

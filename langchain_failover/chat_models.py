@@ -122,7 +122,7 @@ class FailoverChatModel(BaseChatModel, Pooled):
     ) -> ChatResult:
         call = self.router.begin()
         result = run(call, lambda one: Child.of(one.client, stop, kwargs).generate(messages))
-        return signed(result, call.report)
+        return signed(result, call)
 
     async def _agenerate(
         self,
@@ -135,7 +135,7 @@ class FailoverChatModel(BaseChatModel, Pooled):
         result = await arun(
             call, lambda one: Child.of(one.client, stop, kwargs).agenerate(messages)
         )
-        return signed(result, call.report)
+        return signed(result, call)
 
     def _stream(
         self,

@@ -33,6 +33,7 @@ class Call:
 
     __slots__ = (
         "_broken",
+        "_expected",
         "_id",
         "_pool",
         "_route",
@@ -47,6 +48,7 @@ class Call:
         self.deadline = UNLIMITED if total is None else pool.clock.now() + total
         self._route = Route(pool, needs, self.deadline)
         self._pool = pool
+        self._expected = needs.tokens
         self.is_resumable = False
         self._broken: BaseException | None = None
         self._verdict: BaseException | None = None
@@ -180,12 +182,16 @@ class Call:
                 marks.abandoned(self._pool, attempt, self._pool.clock.now())
 
     def used(self, input_tokens: int, output_tokens: int) -> None:
-        """Charge the target that answered for the tokens that the answer says it used."""
+        """Charge the target that answers for tokens that its answer says it used.
+
+        Of a stream that tells of them bit by bit, each bit is charged.
+        """
         if self._winner is None:
             return
         state, pool = self._winner.state, self._pool
         with pool.lock:
-            marks.charged(pool, state, self._route.needs.tokens, input_tokens, output_tokens)
+            expected, self._expected = self._expected, 0
+            marks.charged(pool, state, expected, input_tokens, output_tokens)
 
     def commit(self, attempt: Attempt) -> None:
         """Note that content of a stream goes out to the caller: the call cannot move on."""

@@ -225,7 +225,7 @@ def test_a_source_that_refuses_to_be_closed_harms_nobody(policy: dict[str, Any])
 async def test_a_source_whose_closing_hangs_holds_a_call_up_for_a_moment_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("failover_core.engine.drivers._CLOSING", 0.05)
+    monkeypatch.setattr("failover_core.engine.sending._CLOSING", 0.05)
 
     class Hanging:
         def __aiter__(self) -> Hanging:
