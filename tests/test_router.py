@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from failover_core import ConfigurationError, FailoverPolicy, Router, Target
-from failover_core.engine.pool import TargetState
+from failover_core.engine.target_state import TargetState
 from failover_core.testing import FakeClock, ScriptedClient
 from tests.engine.doors import REFUSED, Door, ask, fail_first, named, status, trace
 

@@ -9,26 +9,24 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, Unpack
 
 import httpx
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 from pydantic import SecretStr
 
 from failover_core.clients.answers import decode
 from failover_core.clients.complaints import complaint
+from failover_core.clients.dialogue import Dialogue, Post, encoded
 from failover_core.clients.settings import ClientOptions, ClientSettings
 from failover_core.embedding.texts import checked_texts
 from failover_core.engine.deadline import current_deadline
 from failover_core.errors import (
     AttemptTimeoutError,
-    ConfigurationError,
     MalformedResponseError,
     ResponseStatusError,
 )
@@ -40,20 +38,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _REDIRECT = 300
-
-
-@dataclass(frozen=True, slots=True)
-class Post:
-    """A request of a protocol: a path below the base URL, and what to send there.
-
-    Without anything to send it is a GET.
-    """
-
-    path: str
-    payload: dict[str, Any] | None = None
-
-
-Dialogue = Generator[Post, Any, T]
 
 
 class HttpClient(ABC):
@@ -248,7 +232,7 @@ class HttpClient(ABC):
         if url is None:
             url = self._paths[post.path] = httpx.URL(self._settings.base_url + post.path)
         limits = {"deadline": deadline, "max_response_bytes": self._settings.max_response_bytes}
-        method, content = ("GET", None) if post.payload is None else ("POST", _encoded(post))
+        method, content = ("GET", None) if post.payload is None else ("POST", encoded(post))
         return httpx.Request(method, url, headers=self._headers, content=content, extensions=limits)
 
     def _reply(self, dialogue: Dialogue[T], post: Post, response: httpx.Response) -> partial[Post]:
@@ -308,11 +292,3 @@ C = TypeVar("C", bound=HttpClient)
 
 def _rebuild(cls: type[C], settings: dict[str, Any]) -> C:
     return cls(**settings)
-
-
-def _encoded(post: Post) -> bytes:
-    try:
-        return orjson.dumps(post.payload)
-    except orjson.JSONEncodeError:
-        message = f"{post.path}: a text is not valid Unicode (a lone surrogate); remove it"
-        raise ConfigurationError(message) from None

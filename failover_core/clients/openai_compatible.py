@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from pydantic import SecretStr
 
 from failover_core.clients import answers
-from failover_core.clients.base import Dialogue, HttpClient, Post
+from failover_core.clients.base import HttpClient
+from failover_core.clients.dialogue import Dialogue, Post
 from failover_core.clients.settings import ClientOptions
 from failover_core.errors import ConfigurationError, ResponseStatusError
 

@@ -1,0 +1,41 @@
+"""Dialogues: what a protocol sends and waits for, whoever carries it out."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import orjson
+
+from failover_core.errors import ConfigurationError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A request of a protocol: a path below the base URL, and what to send there.
+
+    Without anything to send it is a GET.
+    """
+
+    path: str
+    payload: dict[str, Any] | None = None
+
+
+Dialogue = Generator[Post, Any, T]
+"""Yields what to send and is sent the JSON of the answer, or the ResponseStatusError it was."""
+
+
+def encoded(post: Post) -> bytes:
+    """Return the body of a request.
+
+    Raises:
+        ConfigurationError: one of its texts is not valid Unicode.
+    """
+    try:
+        return orjson.dumps(post.payload)
+    except orjson.JSONEncodeError:
+        message = f"{post.path}: a text is not valid Unicode (a lone surrogate); remove it"
+        raise ConfigurationError(message) from None
