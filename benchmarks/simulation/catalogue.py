@@ -120,7 +120,7 @@ def throttling(scale: float = 1.0) -> Scenario:
 
 
 def clock_jumps(scale: float = 1.0) -> Scenario:
-    """Return it throttled by dates in ``Retry-After``, while clocks jump an hour to and fro."""
+    """Return it throttled by dates in ``Retry-After``, while clocks jump by an hour, and back."""
     scenario = small(Condition(rate=20.0 * scale, dates=True), scale=scale)
     start = scenario.span.start
     return replace(scenario, jumps=[(start + 10, 3_600.0), (start + 30, -7_200.0)])

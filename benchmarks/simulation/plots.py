@@ -11,6 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from benchmarks.simulation.ledger import Ledger, Numbers
 from benchmarks.simulation.studies import Study
@@ -40,10 +41,13 @@ def draw(study: Study, ledgers: Sequence[Ledger], path: Path) -> None:
             axes.axvspan(study.scenario.span.start, study.scenario.span.end, alpha=0.08, lw=0)
             axes.set_xlabel("s")
         latency.set_xlabel("percentile")
-        sends.set_yscale("log")
-        latency.set_yscale("log")
+        goodput.set_ylim(top=102)
+        for axes in (sends, latency):
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
         _scale_percentiles(latency)
-        figure.legend(loc="outside lower center", ncols=4, frameon=False)
+        figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=7)
         figure.savefig(path, dpi=90)
 
 
