@@ -57,7 +57,7 @@ def test_a_million_calls_leave_nothing_behind(fake_clock: FakeClock, figure: Fig
         router.run(behave, tokens=number % 100, usage=lambda _: (10, 10))
 
     grown = growth(work, times=calls)
-    figure("memory", calls=calls, worst={"KiB more than before": grown / 1024})
+    figure("memory, calls", calls=calls, worst={"KiB more than before": grown / 1024})
     assert grown < MEBIBYTE
 
 

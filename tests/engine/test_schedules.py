@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -103,7 +104,8 @@ def test_a_schedule_gives_the_same_events_through_every_door(
             world, door = World(seed, **policy), doors.named(name)
             for _ in range(60):
                 world.pass_time()
-                door(world.router, world.behave)
+                with suppress(AllTargetsFailedError):
+                    door(world.router, world.behave)
             traces.append([*world.router.events, *world.router.status().targets])
         if any(trace != traces[0] for trace in traces):
             differing.append(seed)
@@ -121,7 +123,8 @@ def test_a_wall_clock_that_jumps_by_an_hour_changes_no_decision(
         for number in range(CALLS):
             for world in (steady, jumping):
                 world.pass_time()
-                world.router.run(world.behave)
+                with suppress(AllTargetsFailedError):  # nobody was alive throughout
+                    world.router.run(world.behave)
             jumping.clock.jump((-3_600, 3_600, 3_600, -3_600)[number % 4])
         told = [[line(event) for event in world.router.events] for world in (steady, jumping)]
         if told[0] != told[1] or steady.sends != jumping.sends:
