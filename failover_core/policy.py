@@ -127,7 +127,7 @@ class BreakerPolicy(Settings):
 
     panic_threshold: float = Field(default=0.5, ge=0, le=1)
     """Share of targets in service below which a strategy that spreads calls uses those ejected
-    for overload (timeouts, 5xx) as well, lest the few that are left fall too; 0: never."""
+    for server errors as well, lest the few that are left be overloaded too; 0: never."""
 
     @model_validator(mode="after")
     def _cooldown_fits(self) -> Self:

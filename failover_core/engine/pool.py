@@ -102,9 +102,12 @@ class Pool:
         if self.hedging:
             self.hedging.budget.earn()
 
-    def order_locked(self, now: float, preferred: TargetState | None) -> Iterator[TargetState]:
+    def order_locked(
+        self, now: float, preferred: TargetState | None, *, is_first: bool
+    ) -> Iterator[TargetState]:
         """Yield every target, some of them twice, asking the strategy only for what is needed."""
-        order = self.strategy.order(self.states, now)
+        ask = self.strategy.order if is_first else self.strategy.order_again
+        order = ask(self.states, now)
         # What a strategy leaves out is still a last choice.
         return itertools.chain(self._first(preferred), order, self.states)
 
@@ -131,10 +134,14 @@ class Pool:
         return state.is_overloaded and state.resting_until <= now and self._panics()
 
     def _panics(self) -> bool:
-        """Whether so few targets are left that calls spread over the overloaded ones as well."""
+        """Whether so few targets are left that calls spread over the overloaded ones as well.
+
+        Not under an adaptive throttle, which sheds what the few cannot serve instead.
+        """
+        if not self.strategy.spreads or self.throttle:
+            return False
         in_service = len(self.states) - self.ejected
-        threshold = self.policy.breaker.panic_threshold * len(self.states)
-        return self.strategy.spreads and in_service < threshold
+        return in_service < self.policy.breaker.panic_threshold * len(self.states)
 
     def switches_locked(
         self, before: TargetState | None, now: float, reason: str

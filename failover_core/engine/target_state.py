@@ -23,7 +23,6 @@ _POLL_LONGEST = 0.1
 _POLL_SHORTEST = 0.001
 _POLL_UNKNOWN = 0.01
 
-_OVERLOAD = (ErrorClass.TIMEOUT, ErrorClass.SERVER_ERROR)
 _REFUSALS = (ErrorClass.AUTH, ErrorClass.QUOTA)
 
 
@@ -103,12 +102,12 @@ class TargetState:
 
     @property
     def is_overloaded(self) -> bool:
-        """Whether it may have been ejected for having too much to do.
+        """Whether it was ejected for answering that it has too much to do, or the like.
 
-        A target that is down, or refuses a key, would not do better for more of its siblings
-        being out of service.
+        A target that is down, silent or refuses a key would not do better for more of its
+        siblings being out of service.
         """
-        return self.ejected_for in _OVERLOAD
+        return self.ejected_for is ErrorClass.SERVER_ERROR
 
     @property
     def may_be_probed_back(self) -> bool:

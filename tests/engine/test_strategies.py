@@ -301,6 +301,15 @@ def test_the_calls_of_a_dead_target_are_spread_over_all_others(
     assert all(850 < counts[name] < 1_150 for name in "bcde")
 
 
+def test_failed_calls_of_a_round_robin_do_not_all_go_to_the_next_in_turn(
+    pool: Callable[..., Router],
+) -> None:
+    policy = {"breaker": {"consecutive_failures": 10**6, "minimum_calls": 10**6}}
+    dead = ScriptedClient("dead", default=REFUSED)
+    counts = served(pool(dead, *"bcde", strategy="round_robin", policy=policy), 4_000)
+    assert all(900 < counts[name] < 1_100 for name in "bcde")
+
+
 def test_weights_are_shares(pool: Callable[..., Router]) -> None:
     targets = [target("a", weight=1), target("b", weight=2), target("c", weight=5)]
     counts = served(pool(*targets, strategy="weighted"), 8_000)
@@ -426,7 +435,7 @@ def outage(router: Router, dead: int, error: Exception) -> None:
         router.run(behave)
 
 
-@pytest.mark.parametrize("error", [TimeoutError("silent"), status(503)])
+@pytest.mark.parametrize("error", [status(500), status(503)])
 def test_with_few_targets_left_calls_are_spread_over_the_overloaded_too(
     pool: Callable[..., Router], error: Exception
 ) -> None:
@@ -442,12 +451,18 @@ def test_with_half_of_the_targets_left_the_ejected_stay_out(pool: Callable[..., 
     assert set(served(router, 30)) == set("def")
 
 
-@pytest.mark.parametrize("error", [REFUSED, status(401)])
+@pytest.mark.parametrize("error", [REFUSED, TimeoutError("silent"), status(401)])
 def test_targets_that_are_down_stay_out_however_few_are_left(
     pool: Callable[..., Router], error: Exception
 ) -> None:
     router = pool(*"abcdef", strategy="round_robin")
     outage(router, 5, error)
+    assert served(router, 30) == {"f": 30}
+
+
+def test_a_pool_that_sheds_load_knows_no_panic(pool: Callable[..., Router]) -> None:
+    router = pool(*"abcdef", strategy="round_robin", policy={"adaptive_throttle": True})
+    outage(router, 5, status(503))
     assert served(router, 30) == {"f": 30}
 
 

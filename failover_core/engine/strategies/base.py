@@ -43,6 +43,13 @@ class Strategy:
         """
         raise NotImplementedError
 
+    def order_again(self, targets: Sequence[TargetState], now: float) -> Iterable[TargetState]:
+        """Return the order for a call that has been sent before; targets it tried are left out.
+
+        A strategy that takes turns must not let the next in turn have all calls of a dead target.
+        """
+        return self.order(targets, now)
+
     def look(self, targets: Sequence[TargetState], now: float) -> Iterable[TargetState]:
         """Return the order of the next call without moving anything, for the status."""
         return self.order(targets, now)

@@ -35,7 +35,7 @@ class Spreading(Strategy):
 
     def _others(self, targets: Sequence[TargetState], first: int) -> Iterator[TargetState]:
         """Yield all targets but one by chance (the shuffle of Fisher and Yates, as it is drawn)."""
-        left = [*targets[:first], *targets[first + 1 :]]
+        left = [state for place, state in enumerate(targets) if place != first]
         while left:
             place = self._place(len(left))
             left[place], left[-1] = left[-1], left[place]
@@ -54,6 +54,10 @@ class RoundRobin(Spreading):
         first = next(self._turns) % len(targets)
         yield targets[first]
         yield from self._others(targets, first)
+
+    def order_again(self, targets: Sequence[TargetState], now: float) -> Iterator[TargetState]:  # noqa: ARG002
+        """Yield the targets by chance: nobody's turn is used up."""
+        yield from self._others(targets, -1)
 
 
 class Random(Spreading):
