@@ -63,7 +63,6 @@ def spreading(words: str = "", **settings: Any) -> tuple[Policy, ...]:
     return tuple(ours(", ".join(filter(None, (name, words))), name, **settings) for name in names)
 
 
-NO_PANIC = {"panic_threshold": 0.0}
 PRIORITY = ours("priority")
 HEDGED = ours("round_robin, hedge", "round_robin", hedge={})
 _SPREAD_PEERS = (SPREAD_FALLBACKS, SPREAD_RETRIES, COOLDOWNS)
@@ -101,7 +100,7 @@ _STUDIES: dict[str, tuple[str, _Maker, Sequence[Policy]]] = {
     "fleet-majority": (
         "Five of a fleet's eight targets fall silent.",
         silent_majority,
-        (*spreading(), *spreading("no panic", breaker=NO_PANIC), COOLDOWNS),
+        (*spreading(), COOLDOWNS),
     ),
     "brown-out": (
         "All targets keep a tenth of their capacity for two minutes; queues are short.",
@@ -119,12 +118,6 @@ _STUDIES: dict[str, tuple[str, _Maker, Sequence[Policy]]] = {
         (
             *spreading(total_timeout=10.0),
             *spreading("adaptive_throttle", total_timeout=10.0, adaptive_throttle=True),
-            *spreading(
-                "adaptive_throttle, no panic",
-                total_timeout=10.0,
-                adaptive_throttle=True,
-                breaker=NO_PANIC,
-            ),
             *_SPREAD_PEERS,
         ),
     ),
