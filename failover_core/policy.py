@@ -141,7 +141,11 @@ class BreakerPolicy(Settings):
 
 
 class HedgePolicy(Settings):
-    """A second send of a slow call to another target ("The Tail at Scale", Dean and Barroso)."""
+    """A second send of a slow call to another target ("The Tail at Scale", Dean and Barroso).
+
+    A percentile cannot tell stalls from the rest if as many calls stall as lie above it: when the
+    only target in use stalls for 5 % of its answers, ``after="p90"`` and ``budget=0.1`` help.
+    """
 
     after: Seconds | Annotated[str, Field(pattern=r"^p[1-9][0-9]$")] = "p95"
     """When: after so many seconds, or after a percentile of the pool's newest latencies (of

@@ -118,7 +118,8 @@ class Target:
         for field in _POSITIVE:
             value = getattr(self, field)
             if not (_is_number(value) and value > 0) and (value is not None or field == "weight"):
-                self._refuse(field, value, "it must be a finite number above zero, or None")
+                or_none = "" if field == "weight" else ", or None"
+                self._refuse(field, value, f"it must be a finite number above zero{or_none}")
         for field in ("probe", "wake"):
             function = getattr(self, field)
             if function is not None and not callable(function):

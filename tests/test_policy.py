@@ -120,7 +120,9 @@ POSITIVE = """
 @pytest.mark.parametrize("field", POSITIVE)
 @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, "5", True, [1]], ids=repr)
 def test_a_bad_setting_of_a_target_names_target_and_field(field: str, value: Any) -> None:
-    with pytest.raises(ConfigurationError, match=f"Target 'x': {field} is .*above zero, or None"):
+    with pytest.raises(
+        ConfigurationError, match=f"Target 'x': {field} is .*finite number above zero"
+    ):
         Target(object(), name="x", **{field: value})
 
 
