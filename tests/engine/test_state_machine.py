@@ -33,7 +33,7 @@ from tests.engine.worlds import FAULTS
 from tests.figures import Figure, size
 
 NAMES = "abcd"
-PARTS = 4
+PARTS = size(ci=4, full=20)  # Hypothesis remembers all of a part
 STEPS = 80
 LEGAL = {
     ("closed", "open"),
