@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-full lint format test-real demo notebook bench simulate clean
+.PHONY: help setup test test-full lint format test-real demo notebook bench simulate mutate clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,11 @@ bench: $(READY) ## measure what the engine adds, and the clients beside others
 simulate: $(READY) ## play the outages of docs/simulation.md in virtual time, and draw them anew
 	$(BIN)/python -m benchmarks.simulate --docs docs
 
+mutate: $(READY) ## break the engine in thousands of ways and see which the tests notice (an hour or more)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[mutation]"
+	$(BIN)/mutmut run
+	$(BIN)/mutmut results
+
 clean: ## remove the virtual environment and every cache in the checkout
-	rm -rf $(VENV) build dist htmlcov .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) mutants build dist htmlcov .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
