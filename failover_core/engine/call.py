@@ -188,10 +188,9 @@ class Call:
         """
         if self._winner is None:
             return
-        state, pool = self._winner.state, self._pool
-        with pool.lock:
+        with self._pool.lock:
             expected, self._expected = self._expected, 0
-            marks.charged(pool, state, expected, input_tokens, output_tokens)
+            marks.charged(self._pool, self._winner, expected, input_tokens, output_tokens)
 
     def commit(self, attempt: Attempt) -> None:
         """Note that content of a stream goes out to the caller: the call cannot move on."""
@@ -232,7 +231,7 @@ class Call:
             self._route.add(failure)
             if failure.mark is not Mark.NONE and found.error_class is not ErrorClass.TIMEOUT:
                 # Nothing was generated. (Of a timeout nobody knows: it stays charged.)
-                marks.charged(pool, attempt.state, self._route.needs.tokens, 0, 0)
+                marks.charged(pool, attempt, self._route.needs.tokens, 0, 0)
             if attempt.committed and may_resume:
                 self._broken = self._broken or error
             elif attempt.committed or rule.move is Move.RAISE:

@@ -68,8 +68,12 @@ class Daily:
         return now if excess <= 0 else self._window.less_at(now, excess)
 
     def take(self, now: float, cost: float) -> None:
-        """Count ``cost``; a negative one takes back what was counted too much."""
+        """Count ``cost``."""
         self._window.add(now, cost)
+
+    def take_back(self, now: float, cost: float, since: float) -> None:
+        """Uncount a cost that was counted at an instant, unless it has been forgotten."""
+        self._window.remove(now, cost, since)
 
 
 class Limits:
@@ -116,13 +120,17 @@ class Limits:
         for limit in self._requests:
             limit.take(now, 1)
         if tokens:
-            self.settle(now, tokens, self._cost_of(tokens))
+            for rate in self._tokens:
+                rate.take(now, tokens)
+            for spend in self._spends:
+                spend.take(now, self._cost_of(tokens))
 
-    def settle(self, now: float, tokens: int, cost: float) -> None:
-        """Charge tokens and money beyond what was charged before; give back what is negative."""
+    def settle(self, now: float, began: float, expected: int, used: int, cost: float) -> None:
+        """Charge what an attempt used and cost, instead of what it was charged when it began."""
         for rate in self._tokens:
-            rate.take(now, tokens)
+            rate.take(now, used - expected)
         for spend in self._spends:
+            spend.take_back(now, self._cost_of(expected), began)
             spend.take(now, cost)
 
     def _charges(self, tokens: int) -> tuple[tuple[Sequence[Rate | Daily], float], ...]:

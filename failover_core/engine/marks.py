@@ -102,16 +102,16 @@ def probed(
 
 
 def charged(
-    pool: Pool, state: TargetState, expected: int, input_tokens: int, output_tokens: int
+    pool: Pool, attempt: Attempt, expected: int, input_tokens: int, output_tokens: int
 ) -> None:
-    """Count what an answer used, beyond the input tokens that its call expected."""
+    """Count what an answer used, instead of the input tokens that its call expected."""
+    state = attempt.state
     price, tokens = state.target.priced, input_tokens + output_tokens
     cost = price.of(input_tokens, output_tokens) if price else 0.0
     state.stats.tokens += tokens
     state.stats.spend += cost
     if state.limits:
-        expected_cost = price.of(expected, 0) if price else 0.0
-        state.limits.settle(pool.clock.now(), tokens - expected, cost - expected_cost)
+        state.limits.settle(pool.clock.now(), attempt.started_at, expected, tokens, cost)
 
 
 def _is_booting(state: TargetState, found: Classification, now: float) -> bool:

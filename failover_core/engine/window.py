@@ -32,6 +32,14 @@ class Window:
         self._sums[self._bucket % len(self._sums)] += amount
         self.sum += amount
 
+    def remove(self, now: float, amount: float, since: float) -> None:
+        """Take back what happened at an earlier instant, unless it has been forgotten."""
+        self._turn(now)
+        bucket, size = int(since // self._width), len(self._sums)
+        if bucket > self._bucket - size:
+            self._sums[bucket % size] -= amount
+            self.sum -= amount
+
     def total(self, now: float) -> float:
         """Return the sum of what happened within the window."""
         if now >= self._ends_at:

@@ -160,6 +160,17 @@ def test_a_target_that_has_cost_its_limit_is_passed_over_for_24_hours(
     assert router.run(ask) == "a"
 
 
+def test_money_given_back_after_it_was_forgotten_leaves_no_room_for_more(
+    pool: Callable[..., Router], fake_clock: FakeClock
+) -> None:
+    router = pool(limited("a", price=(1e6, 1e6), spend_limit=10), "b")
+    long = router.begin(tokens=6)
+    attempt: Any = long.next()
+    fake_clock.advance(90_000)
+    long.failed(attempt, REFUSED)
+    assert [router.run(ask, tokens=6) for _ in range(2)] == ["a", "b"]
+
+
 def test_a_pool_that_has_cost_its_limit_uses_what_is_free(pool: Callable[..., Router]) -> None:
     router = pool(
         limited("a", price=Price(10.0)),
