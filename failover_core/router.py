@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from typing import Any, TypeVar, Unpack
 
 from failover_core.controls import Controls
@@ -79,7 +86,7 @@ class Router(Controls):
             "strategy": self._strategy,
             "name": self.name,
         }
-        return partial(type(self), **settings), (self.targets,)
+        return _built, (type(self), self.targets, settings)
 
     def __repr__(self) -> str:
         names = ", ".join(str(target.name) for target in self.targets)
@@ -187,3 +194,8 @@ class Router(Controls):
         """
         call = self.begin(**options)
         return astream(call, lambda attempt: function(attempt.client), is_content, resume)
+
+
+def _built(kind: type[Router], targets: Sequence[Any], settings: dict[str, Any]) -> Router:
+    # All of it in arguments: deepcopy copies those, and two pools never share a strategy.
+    return kind(targets, **settings)

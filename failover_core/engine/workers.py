@@ -55,6 +55,7 @@ class _Thread:
                     return
                 continue  # somebody has just taken it
             job()
+            del job  # an idle thread keeps nobody's request
             _IDLE.append(self)
 
 

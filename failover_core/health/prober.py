@@ -11,13 +11,15 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from functools import partial
 
 from failover_core.classify import classify
 from failover_core.engine.marks import probed
 from failover_core.engine.pool import Pool
 from failover_core.engine.target_state import TargetState
+from failover_core.engine.workers import in_thread
 from failover_core.health.checks import Check, carry_out, check_for
 from failover_core.policy import ProbePolicy
 
@@ -107,26 +109,41 @@ class Prober:
             if (running := self._running.get(state.slot)) is not None:
                 return running
             result = self._running[state.slot] = Future()
-        arguments = (state, check, result)
-        threading.Thread(target=self._carry_out, args=arguments, daemon=True).start()
+            state.is_checking = True
+        work = partial(self._carry_out, state, check, state.breaker.generation)
+        try:
+            in_thread(partial(_resolve, result, work))
+        except BaseException:
+            self._finish(state)
+            raise
         return result
 
-    def _carry_out(self, state: TargetState, check: Check, result: Future[bool]) -> None:
+    def _carry_out(self, state: TargetState, check: Check, generation: int) -> bool:
         pool, seconds = self._pool(), self.policy.timeout
-        generation = state.breaker.generation
         error: BaseException | None = None
-        state.is_checking = True
         try:
-            carry_out(check, state, seconds, time.monotonic() + seconds)
-        except BaseException as raised:  # noqa: BLE001 - whatever it is, it says: not well
-            error = raised
+            try:
+                carry_out(check, state, seconds, time.monotonic() + seconds)
+            except BaseException as raised:  # noqa: BLE001 - whatever it is, it says: not well
+                error = raised
+            if pool is not None:
+                _record(pool, state, generation, error)
         finally:
+            self._finish(state)
+        return error is None
+
+    def _finish(self, state: TargetState) -> None:
+        # Once its result is recorded: who asks later is not told of a probe that is over.
+        with self._lock:
             state.is_checking = False
-            with self._lock:
-                self._running.pop(state.slot, None)
-        if pool is not None:
-            _record(pool, state, generation, error)
-        result.set_result(error is None)
+            self._running.pop(state.slot, None)
+
+
+def _resolve(result: Future[bool], work: Callable[[], bool]) -> None:
+    try:
+        result.set_result(work())
+    except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
+        result.set_exception(error)
 
 
 def _record(pool: Pool, state: TargetState, generation: int, error: BaseException | None) -> None:

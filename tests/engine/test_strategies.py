@@ -20,6 +20,7 @@ from failover_core import (
     Target,
     register_strategy,
 )
+from failover_core.engine import strategies
 from failover_core.engine.strategies import strategy_for
 from failover_core.engine.target_state import TargetState
 from failover_core.testing import FakeClock, ScriptedClient
@@ -84,6 +85,20 @@ def test_looking_moves_nothing(pool: Callable[..., Router], strategy: str) -> No
     assert answers[0] == answers[1]
 
 
+@pytest.mark.parametrize("strategy", NAMES)
+def test_looking_past_a_manual_switch_moves_nothing_either(strategy: str) -> None:
+    dice = random.Random(7)
+    router = Router([target(name) for name in "abc"], strategy=strategy, dice=dice)
+    router.switch("b")
+    before = dice.getstate()
+    for _ in range(4):
+        router.status()
+    router.reset()
+    assert dice.getstate() == before
+    if strategy == "round_robin":
+        assert [router.run(ask) for _ in range(3)] == [*"abc"]
+
+
 class Counted(Sequence[TargetState]):
     """Targets that count how often one of them is looked at."""
 
@@ -107,12 +122,17 @@ class Counted(Sequence[TargetState]):
             yield state
 
 
+@pytest.mark.parametrize("measured", [False, True])
 @pytest.mark.parametrize("name", ["priority", *SPREADING, "fastest", "cheapest"])
-def test_the_first_choice_among_a_thousand_costs_what_it_costs_among_ten(name: str) -> None:
+def test_the_first_choice_among_a_thousand_costs_what_it_costs_among_ten(
+    name: str, *, measured: bool
+) -> None:
     looks = []
     for number in (10, 1_000):
         router = Router([Target(object()) for _ in range(number)])
         states = Counted(router._pool.states)
+        for state in router._pool.states if measured else ():
+            state.cost.observe(0.1, 0.0)
         strategy = strategy_for(name, random.Random(1))
         for _ in range(1_000):
             next(iter(strategy.order(states, 0.0)))
@@ -127,6 +147,23 @@ def test_a_router_copies_and_pickles_with_its_strategy(strategy: str) -> None:
     for copied in (copy.deepcopy(router), unpickled):
         assert type(copied._pool.strategy) is type(router._pool.strategy)
         assert copied._pool.strategy is not router._pool.strategy
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])  # noqa: S301 - our own bytes
+def test_a_copied_sticky_begins_at_the_first_target_with_its_own_settings(
+    fake_clock: FakeClock, copied: Callable[[Router], Router]
+) -> None:
+    sticky = Sticky(seconds=30, successes=3)
+    router = Router([Target("x", name="a"), Target("y", name="b")], strategy=sticky)
+    router.disable("a")
+    assert router.run(str) == "y"
+    router.enable("a")
+    again = copied(router)
+    assert [again.run(str) for _ in range(2)] == ["x", "x"]
+    again.disable("a")
+    assert again.run(str) == "y"
+    again.enable("a")
+    assert [again.run(str) for _ in range(3)] == ["y", "y", "x"]
 
 
 # Changing, and users' own
@@ -167,6 +204,25 @@ def test_users_register_their_own(pool: Callable[..., Router]) -> None:
     register_strategy("by_name", lambda _: ByName())
     assert pool("z", "b", "m", strategy="by_name").run(ask) == "b"
     assert pool("z", "b", "m", strategy=ByName()).run(ask) == "b"
+
+
+def test_a_class_is_refused_where_an_object_of_it_is_needed(pool: Callable[..., Router]) -> None:
+    with pytest.raises(ConfigurationError, match=r"ByName is a class; give an object of it"):
+        pool("a", strategy=ByName)
+
+
+@pytest.mark.parametrize(("name", "factory"), [("", lambda _: ByName()), ("mine", None)])
+def test_what_cannot_be_registered_is_refused_at_once(name: str, factory: Any) -> None:
+    with pytest.raises(ConfigurationError, match="register_strategy"):
+        register_strategy(name, factory)
+
+
+def test_a_factory_that_makes_no_strategy_is_refused_when_the_pool_is_built(
+    pool: Callable[..., Router], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(strategies._STRATEGIES, "made_of_nothing", lambda _: None)
+    with pytest.raises(ConfigurationError, match="'made_of_nothing' made None"):
+        pool("a", strategy="made_of_nothing")
 
 
 # Sticky
@@ -265,9 +321,10 @@ def test_a_late_success_does_not_flip_sticky_back(sticky: Router, fake_clock: Fa
 
 
 @pytest.mark.parametrize("setting", ["seconds", "successes"])
-def test_sticky_refuses_what_is_not_above_zero(setting: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"Sticky: {setting} is 0"):
-        Sticky(**{setting: 0})
+@pytest.mark.parametrize("value", [0, -1, float("nan"), "600", None])
+def test_sticky_refuses_what_is_not_above_zero(setting: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"Sticky: {setting} is {value!r}"):
+        Sticky(**{setting: value})
 
 
 def test_sticky_takes_other_numbers(pool: Callable[..., Router]) -> None:
@@ -391,6 +448,20 @@ def test_fastest_ranks_a_slow_target_before_one_that_nobody_knows(
     router = pool("a", "unknown", strategy="fastest")
     assert served(router, 19) == {"a": 19}
     assert router.run(ask) == "unknown"
+
+
+def test_fastest_gets_to_know_a_target_behind_one_that_cannot_serve(
+    pool: Callable[..., Router],
+) -> None:
+    router = pool("a", "out", "new", strategy="fastest")
+    router.disable("out")
+    assert served(router, 20) == {"a": 19, "new": 1}
+
+
+def test_fastest_looks_around_at_one_call_in_twenty(fake_clock: FakeClock) -> None:
+    clients = [Slow("quick", fake_clock, 0.01), Slow("slow", fake_clock, 0.5)]
+    router = Router(clients, strategy="fastest", clock=fake_clock, dice=random.Random(1))
+    assert Counter(router.run(Slow.call) for _ in range(1_000)) == {"quick": 950, "slow": 50}
 
 
 def test_fast_failures_do_not_look_like_a_fast_target(fake_clock: FakeClock) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable
+from typing import cast
 
 from failover_core.engine.ports import Dice
 from failover_core.engine.strategies.base import Ordering, Strategy
@@ -31,7 +33,13 @@ def register_strategy(name: str, factory: Callable[[Dice], Strategy]) -> None:
     Args:
         name: of the strategy.
         factory: makes a new one for each pool; it is given the pool's source of chance.
+
+    Raises:
+        ConfigurationError: the name is empty, or the factory cannot be called.
     """
+    if not (str(name).strip() and callable(factory)):
+        message = f"register_strategy: give a name and a factory, not {name!r} and {factory!r}"
+        raise ConfigurationError(message)
     _STRATEGIES[name] = factory
 
 
@@ -39,12 +47,15 @@ def strategy_for(given: str | Strategy | Ordering, dice: Dice) -> Strategy:
     """Return the strategy of that name, object or function.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: there is none, or it is a class, or its factory made something else.
     """
     if isinstance(given, Strategy):
         return given
+    if inspect.isclass(given) and issubclass(given, Strategy):
+        message = f"strategy: {given.__name__} is a class; give an object of it"
+        raise ConfigurationError(message)
     if callable(given):
-        return Function(given)
+        return Function(cast("Ordering", given))
     try:
         factory = _STRATEGIES[given]
     except (KeyError, TypeError):
@@ -52,4 +63,8 @@ def strategy_for(given: str | Strategy | Ordering, dice: Dice) -> Strategy:
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(_STRATEGIES)}"
         message = f"strategy: there is no strategy {given!r}; {hint}"
         raise ConfigurationError(message) from None
-    return factory(dice)
+    made = factory(dice)
+    if not isinstance(made, Strategy):
+        message = f"strategy: the factory of {given!r} made {made!r}; it must make a Strategy"
+        raise ConfigurationError(message)
+    return made

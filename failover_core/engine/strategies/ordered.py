@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from failover_core.engine.ports import Dice
 from failover_core.engine.strategies.base import Ordering, Strategy
@@ -70,19 +70,24 @@ class Sticky(Strategy):
         successes: at a target, before a step back.
 
     Raises:
-        ConfigurationError: one of them is not above zero.
+        ConfigurationError: one of them is not a number above zero.
     """
 
     def __init__(self, seconds: float = 600.0, successes: int = 50) -> None:
-        for name, value in (("seconds", seconds), ("successes", successes)):
-            if not value > 0:
-                message = f"Sticky: {name} is {value}; it must be above zero"
+        given: dict[str, object] = {"seconds": seconds, "successes": successes}
+        for name, value in given.items():
+            if not (isinstance(value, int | float) and value > 0):
+                message = f"Sticky: {name} is {value!r}; it must be a number above zero"
                 raise ConfigurationError(message)
         self._seconds = seconds
         self._patience = successes
         self._place = 0
         self._since = 0.0
         self._successes = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process has another clock, and a copy of a router begins with settings alone.
+        return {**self.__dict__, "_place": 0, "_since": 0.0, "_successes": 0}
 
     def order(self, targets: Sequence[TargetState], now: float) -> Iterable[TargetState]:
         """Return the current target and the places after it, stepping back if it is time."""
@@ -118,6 +123,7 @@ class Fastest(Strategy):
     def __init__(self, dice: Dice) -> None:
         self._dice = dice
         self._ranked: list[TargetState] = []
+        self._unmeasured: list[TargetState] = []
         self._calls = 0
         self._stale_at = 0
 
@@ -127,12 +133,17 @@ class Fastest(Strategy):
         if self._calls >= self._stale_at:
             # Ranking costs a little for each target: with many it must not be done at each call.
             self._ranked = sorted(targets, key=_slowness)
+            self._unmeasured = [state for state in self._ranked if state.cost.value is None]
             self._stale_at = self._calls + len(targets) // 10
         if self._calls % _EXPLORED == 0:
-            place = int(self._dice.uniform(0, len(targets)))
-            unmeasured = (state for state in targets if state.cost.value is None)
-            yield next(unmeasured, targets[min(place, len(targets) - 1)])
+            yield from self._explored()
         yield from self._ranked
+
+    def _explored(self) -> Iterator[TargetState]:
+        # All of them, not the first alone: that one may be disabled, and would hide the others.
+        yield from (state for state in self._unmeasured if state.cost.value is None)
+        if others := len(self._ranked) - 1:
+            yield self._ranked[1 + min(others - 1, int(self._dice.uniform(0, others)))]
 
     def look(self, targets: Sequence[TargetState], now: float) -> Iterable[TargetState]:  # noqa: ARG002
         """Return the targets by their speed."""

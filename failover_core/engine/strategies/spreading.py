@@ -30,6 +30,10 @@ class Spreading(Strategy):
     def __init__(self, dice: Dice) -> None:
         self._dice = dice
 
+    def look(self, targets: Sequence[TargetState], now: float) -> Iterable[TargetState]:  # noqa: ARG002
+        """Return the targets as they are: looking takes no turn and throws no dice."""
+        return targets
+
     def _place(self, size: int) -> int:
         return min(size - 1, int(self._dice.uniform(0, size)))
 
