@@ -49,8 +49,9 @@ demo: $(READY) ## watch both frameworks answer while their servers are killed
 notebook: $(READY) ## execute every notebook from start to end, without saving it
 	$(BIN)/jupyter execute notebooks/*.ipynb
 
-bench: $(READY) ## measure what the engine adds, and the clients beside others
+bench: $(READY) ## measure what the engine adds, under LangChain too, and the clients beside others
 	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.langchain_calls
 	$(BIN)/python -m benchmarks.transports
 
 simulate: $(READY) ## play the outages of docs/simulation.md in virtual time, and draw them anew
