@@ -20,6 +20,7 @@ from failover_core.errors import (
     SpaceMismatchError,
     TargetError,
     UnavailableError,
+    UnsupportedError,
 )
 from failover_core.events import EventKind, FailoverEvent
 from failover_core.policy import (
@@ -67,5 +68,6 @@ __all__ = [
     "TargetError",
     "TargetStatus",
     "UnavailableError",
+    "UnsupportedError",
     "register_strategy",
 ]

@@ -8,6 +8,7 @@ FailoverError
 │   ├── MalformedResponseError      the server answered 200 with something unusable
 │   │   └── SpaceMismatchError      its vectors do not belong to the pool's vector space
 │   ├── BrokenStreamError           a stream ended or fell silent before its end
+│   ├── UnsupportedError             the call needs what the target does not have
 │   └── UnavailableError            the target was not tried (disabled, or no time was left)
 └── AllTargetsFailedError           no target could serve the call (an ExceptionGroup)
 
@@ -37,6 +38,7 @@ class ErrorClass(StrEnum):
     INVALID_REQUEST = "invalid_request"
     INPUT_TOO_LARGE = "input_too_large"
     CONTENT_SAFETY = "content_safety"
+    UNSUPPORTED = "unsupported"
     UNKNOWN = "unknown"
     NEUTRAL = "neutral"
 
@@ -105,6 +107,15 @@ class BrokenStreamError(TargetError):
     """A stream ended without its finish, or carried an error, after it had begun."""
 
     error_class = ErrorClass.CONNECTION
+
+
+class UnsupportedError(TargetError):
+    """The call needs what the target does not have: it may go on, and the target is not blamed.
+
+    Tools that a model cannot take, say, or a schema that its answer does not keep to.
+    """
+
+    error_class = ErrorClass.UNSUPPORTED
 
 
 class UnavailableError(TargetError):

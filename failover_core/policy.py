@@ -236,6 +236,10 @@ class FailoverPolicy(Settings):
     """What follows a break of a stream after its first content: raise it, or let another target
     continue the text; if none can, the break is raised all the same."""
 
+    on_invalid_output: Literal["failover", "raise"] = "failover"
+    """What follows a structured output that does not keep to its schema: ask the next target, or
+    leave it to the parser, which raises. If no target keeps to it, the parser has the first."""
+
     on_exhausted: Literal["group", "first", "last"] = "group"
     """When all failed: raise AllTargetsFailedError, or the first or last attempt's own error."""
 

@@ -13,6 +13,7 @@ EXPORTED = """
     FailoverPolicy Health HedgePolicy Latency MalformedResponseError PoolStatus Price
     ProbePolicy ResponseStatusError Resume RetryPolicy Router
     SpaceMismatchError State Sticky Strategy Target TargetError TargetStatus UnavailableError
+    UnsupportedError
     register_strategy
 """.split()  # noqa: SIM905 - a list of words is read as words
 

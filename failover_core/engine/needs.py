@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Self, TypedDict
+from typing import TYPE_CHECKING, Self, TypedDict
 
 from failover_core.errors import ConfigurationError
 from failover_core.targets import Capability, Target, capabilities
+
+if TYPE_CHECKING:
+    from failover_core.engine.target_state import TargetState
 
 
 class CallOptions(TypedDict, total=False):
@@ -52,6 +55,14 @@ class Needs:
         if target.supports is None:
             return self.requires & {Capability.PREFILL}
         return self.requires.difference(target.supports)
+
+    def window_among(self, states: Iterable[TargetState]) -> int:
+        """Return the context window that a target must not fall below; 0 if none has that much.
+
+        The number of tokens is an estimate: then the servers have the last word.
+        """
+        windows = (state.target.context_window for state in states)
+        return self.tokens if any(w is None or w >= self.tokens for w in windows) else 0
 
 
 NOTHING = Needs()

@@ -62,7 +62,7 @@ class Route:
         self._preferred = None if preferred is None else pool.state_of(preferred)
         self._is_counted = False
         self._sends: dict[int, int] = {}
-        self._window = self._room_for(needs.tokens) if needs.tokens else 0
+        self._window = needs.window_among(self._enabled()) if needs.tokens else 0
         self._rested = False
         self._waited = 0.0
         self._is_too_large = False
@@ -142,20 +142,11 @@ class Route:
         return ready or returning, limited, later
 
     def _is_ready(self, state: TargetState, now: float) -> bool:
-        if self.first_choice is None:
-            self.first_choice = state
+        self.first_choice = self.first_choice or state
         return self._pool.is_ready_locked(state, now)
 
     def _gets_share(self, state: TargetState, now: float) -> bool:
         return self._pool.dice.uniform(0.0, 1.0) < state.breaker.share(now)
-
-    def _room_for(self, tokens: int) -> int:
-        """The context window that a target must not fall below; 0 if no target has that much.
-
-        The number of tokens is an estimate: then the servers have the last word.
-        """
-        windows = (s.target.context_window for s in self._pool.states if not s.disabled)
-        return tokens if any(w is None or w >= tokens for w in windows) else 0
 
     def _may_serve(self, state: TargetState) -> bool:
         """Whether the call may go to a target at all."""
@@ -288,11 +279,17 @@ class Route:
     def _give_up(self, reason: str | None = None) -> GiveUp:
         if self.failures and reason is None and self.failures[-1].rule.move is Move.LARGER:
             return GiveUp(self.failures[-1].error, is_lost=False)
-        return GiveUp(exhausted(self._pool, self.failures, reason or self._unserved()))
+        enabled = self._enabled()
+        lacks = bool(enabled) and not any(self._may_serve(state) for state in enabled)
+        reason = reason or self._unserved()
+        return GiveUp(exhausted(self._pool, self.failures, reason, is_unsupported=lacks))
+
+    def _enabled(self) -> list[TargetState]:
+        return [state for state in self._pool.states if not state.disabled]
 
     def _unserved(self) -> str | None:
         """Say what kept a call from the targets that it was not sent to."""
-        untried = [s for s in self._pool.states if s.slot not in self._sends and not s.disabled]
+        untried = [state for state in self._enabled() if state.slot not in self._sends]
         return "; ".join(f"{s.target.name} {self._obstacle(s)}" for s in untried) or None
 
     def _obstacle(self, state: TargetState) -> str:

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from failover_core import AllTargetsFailedError, ConfigurationError, Router, Target
+from failover_core import (
+    AllTargetsFailedError,
+    ConfigurationError,
+    ErrorClass,
+    Router,
+    Target,
+    UnsupportedError,
+)
 from failover_core.testing import ScriptedClient
 from tests.engine.doors import Door, ask, status, trace
 
@@ -35,6 +42,40 @@ def test_when_no_target_has_a_capability_the_error_says_which(
     with pytest.raises(AllTargetsFailedError, match="a does not support images") as caught:
         door(router, ask, requires="images")
     assert "b does not support images" in str(caught.value)
+    assert caught.value.error_class is ErrorClass.UNSUPPORTED
+
+
+def test_a_target_that_says_it_cannot_take_the_call_is_passed_over_without_a_mark(
+    door: Door, pool: Callable[..., Router]
+) -> None:
+    router = pool(ScriptedClient("a", default=UnsupportedError("takes no tools")), "b")
+    for _ in range(20):
+        assert door(router, ask) == "b"
+    assert router.status()["a"].failures == 0
+    assert router.status()["a"].state == "closed"
+    assert trace(router)[:2] == ["attempt_failed a unsupported", "failed_over a->b unsupported"]
+
+
+def test_a_pool_whose_targets_all_lack_something_is_not_blamed_by_the_pool_around_it(
+    door: Door, pool: Callable[..., Router]
+) -> None:
+    inner = Router([target("x", supports=[])])
+    outer = Router([Target(inner, name="inner"), target("b")])
+
+    def send(client: Any) -> Any:
+        return client.run(ask, requires=["images"]) if client is inner else ask(client)
+
+    assert outer.run(send) == "b"
+    assert outer.status()["inner"].failures == 0
+
+
+def test_a_call_that_no_enabled_target_may_take_names_the_disabled_ones_too(
+    pool: Callable[..., Router],
+) -> None:
+    router = pool(target("a", supports=[]), target("b"))
+    router.disable("b")
+    with pytest.raises(AllTargetsFailedError, match=r"a does not support images.*disabled.*b"):
+        router.run(ask, requires=["images"])
 
 
 def test_nobody_is_taken_to_support_prefill_who_does_not_say_so(
