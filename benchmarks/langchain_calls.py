@@ -15,10 +15,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from statistics import median
 from typing import Any
 
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
+from typing_extensions import override
 
 from langchain_failover import FailoverChatModel
 
@@ -46,22 +48,50 @@ class Idle(BaseChatModel):
     def _identifying_params(self) -> dict[str, Any]:
         return {"model_name": self.model_name}
 
-    def _generate(self, *_: Any, **__: Any) -> ChatResult:
+    @override
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
         self._fail_if_down()
         return ChatResult(generations=[ChatGeneration(message=AIMessage("fine"))])
 
-    async def _agenerate(self, *_: Any, **__: Any) -> ChatResult:
-        return self._generate()
+    @override
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return self._generate(messages)
 
-    def _stream(self, *_: Any, **__: Any) -> Iterator[ChatGenerationChunk]:
+    @override
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
         self._fail_if_down()
         for number in range(1, CHUNKS + 1):
             position: Any = "last" if number == CHUNKS else None
             message = AIMessageChunk(content="fine", chunk_position=position)
             yield ChatGenerationChunk(message=message)
 
-    async def _astream(self, *_: Any, **__: Any) -> AsyncIterator[ChatGenerationChunk]:
-        for chunk in self._stream():
+    @override
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        for chunk in self._stream(messages):
             yield chunk
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Model:
