@@ -2,17 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
+from langchain_core.runnables import run_in_executor
 
 from failover_core.errors import MalformedResponseError
 from failover_core.reranking import RankedDocument
+from langchain_failover.documents import checked_documents, takes, with_limit
 
 _INDEX = "_failover_index"
 _SCORE = "relevance_score"
-_LIMITS = ("top_n", "top_k")
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """A request to rerank, as it may go to several rerankers of LangChain.
+
+    Attributes:
+        documents: to rank.
+        query: to rank them by.
+        callbacks: for the runs that a reranker makes.
+        count: documents wanted; a reranker's own limit gives way to it.
+    """
+
+    documents: Sequence[Document]
+    query: str
+    callbacks: Callbacks
+    count: int
+
+    def by(self, child: BaseDocumentCompressor) -> list[RankedDocument]:
+        """Return what a reranker makes of the documents."""
+        marked = Marked(self.documents)
+        return marked.ranked(self._call(type(child).compress_documents, child, marked)())
+
+    async def aby(self, child: BaseDocumentCompressor) -> list[RankedDocument]:
+        """Return what a reranker makes of the documents."""
+        marked = Marked(self.documents)
+        if type(child).acompress_documents is BaseDocumentCompressor.acompress_documents:
+            # The base class's hands callbacks over, whether they are taken or not.
+            call = self._call(type(child).compress_documents, child, marked)
+            return marked.ranked(await run_in_executor(None, call))
+        call = self._call(type(child).acompress_documents, child, marked)
+        return marked.ranked(await call())
+
+    def _call(
+        self, method: Callable[..., Any], child: BaseDocumentCompressor, marked: Marked
+    ) -> Callable[[], Any]:
+        heard = {"callbacks": self.callbacks} if takes(method, "callbacks") else {}
+        return partial(method, with_limit(child, self.count), marked.copies, self.query, **heard)
 
 
 class Marked:
@@ -23,47 +65,57 @@ class Marked:
     """
 
     def __init__(self, documents: Sequence[Document]) -> None:
+        self._documents = documents
         self.copies = [
             document.model_copy(update={"metadata": _marked(document.metadata, index)})
             for index, document in enumerate(documents)
         ]
 
-    def ranked(self, returned: Sequence[Document]) -> list[RankedDocument]:
+    def ranked(self, answer: Any) -> list[RankedDocument]:
         """Return indices and scores of the documents that came back.
 
         Where a reranker gives no scores, its order counts: 1, 1/2, 1/3, …
 
         Raises:
-            MalformedResponseError: a document cannot be told, or a score is no number.
+            MalformedResponseError: a document cannot be told or has another text, or a score is
+                no number.
         """
+        returned = checked_documents(answer, of="reranker")
         if all(_SCORE in document.metadata for document in returned):
             scores = [document.metadata[_SCORE] for document in returned]
         else:
             scores = [1 / place for place in range(1, len(returned) + 1)]
         try:
             return [
-                RankedDocument(document.metadata[_INDEX], float(score))
+                RankedDocument(self._index_of(document), float(score))
                 for document, score in zip(returned, scores, strict=True)
             ]
-        except KeyError:
-            message = "the reranker returned documents without the metadata they came with"
-            raise MalformedResponseError(message) from None
         except (TypeError, ValueError):
             message = f"the reranker gave a {_SCORE} that is no number"
             raise MalformedResponseError(message) from None
 
+    def _index_of(self, document: Document) -> int:
+        index = document.metadata.get(_INDEX)
+        if not isinstance(index, int) or not 0 <= index < len(self._documents):
+            message = "the reranker returned documents without the metadata they came with"
+            raise MalformedResponseError(message)
+        if document.page_content != self._documents[index].page_content:
+            message = (
+                f"the reranker changed the text of document {index}; what extracts or splits "
+                "belongs beside a FailoverReranker, in a DocumentCompressorPipeline"
+            )
+            raise MalformedResponseError(message)
+        return index
+
 
 def _marked(metadata: dict[str, Any], index: int) -> dict[str, Any]:
     # A score of an earlier reranker must not pass for one of this.
-    kept = {name: value for name, value in metadata.items() if name != _SCORE}
+    kept = {name: _own(value) for name, value in metadata.items() if name != _SCORE}
     return {**kept, _INDEX: index}
 
 
-def aligned(child: BaseDocumentCompressor, count: int) -> BaseDocumentCompressor:
-    """Return a reranker that does not keep fewer than ``count`` documents by a limit of its own."""
-    limits = {
-        name: count
-        for name in _LIMITS
-        if isinstance(own := getattr(child, name, None), int) and own < count
-    }
-    return child.model_copy(update=limits) if limits else child
+def _own(value: Any) -> Any:
+    """Return a value whose containers may be written to; other objects may refuse to be copied."""
+    if isinstance(value, dict):
+        return {name: _own(item) for name, item in value.items()}
+    return [_own(item) for item in value] if isinstance(value, list) else value

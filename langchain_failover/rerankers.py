@@ -16,7 +16,7 @@ from failover_core.config import reranker_arguments
 from failover_core.engine.strategies import Strategy
 from failover_core.policy import FailoverPolicy
 from failover_core.reranking import RankedDocument, Ranking, RerankClient, Reranker
-from langchain_failover.compressors import Marked, aligned
+from langchain_failover.compressors import Compression
 from langchain_failover.pool import UrlPooled
 
 
@@ -116,13 +116,12 @@ class FailoverReranker(BaseDocumentCompressor, UrlPooled):
         Raises:
             AllTargetsFailedError: no target could rank them.
         """
+        wanted = Compression(documents, query, callbacks, self.top_n or len(documents))
 
         def ask(client: Any) -> Sequence[RankedDocument]:
-            if not isinstance(client, BaseDocumentCompressor):
-                return client.rerank(query, _texts(documents), self.top_n)  # type: ignore[no-any-return]
-            marked = Marked(documents)
-            child = aligned(client, self.top_n or len(documents))
-            return marked.ranked(child.compress_documents(marked.copies, query, callbacks))
+            if isinstance(client, BaseDocumentCompressor):
+                return wanted.by(client)
+            return client.rerank(query, _texts(documents), self.top_n)  # type: ignore[no-any-return]
 
         return _copies(documents, self._reranker().rerank(len(documents), ask))
 
@@ -130,13 +129,12 @@ class FailoverReranker(BaseDocumentCompressor, UrlPooled):
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> Sequence[Document]:
         """Return what ``compress_documents`` returns."""
+        wanted = Compression(documents, query, callbacks, self.top_n or len(documents))
 
         async def ask(client: Any) -> Sequence[RankedDocument]:
-            if not isinstance(client, BaseDocumentCompressor):
-                return await client.arerank(query, _texts(documents), self.top_n)  # type: ignore[no-any-return]
-            marked = Marked(documents)
-            child = aligned(client, self.top_n or len(documents))
-            return marked.ranked(await child.acompress_documents(marked.copies, query, callbacks))
+            if isinstance(client, BaseDocumentCompressor):
+                return await wanted.aby(client)
+            return await client.arerank(query, _texts(documents), self.top_n)  # type: ignore[no-any-return]
 
         return _copies(documents, await self._reranker().arerank(len(documents), ask))
 

@@ -48,10 +48,6 @@ class TestStandard(RetrieversIntegrationTests):
     def retriever_query_example(self) -> str:
         return "What do ships do?"
 
-    @pytest.mark.xfail(reason="how many results there are is a setting of each child")
-    def test_k_constructor_param(self) -> None:
-        super().test_k_constructor_param()
-
 
 class TestStandardWithDeadPrimary(TestStandard):
     """The same, the first index's server dead."""
