@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self, cast
 
@@ -13,6 +15,7 @@ from failover_core.clients.registry import Keys
 from failover_core.config import embedding_arguments
 from failover_core.embedding import Embedder, EmbeddingClient, Kind
 from failover_core.engine.strategies import Strategy
+from failover_core.errors import ConfigurationError
 from failover_core.policy import FailoverPolicy
 from failover_core.targets import Target, model_of
 from langchain_failover.pool import Pool, UrlPooled
@@ -47,6 +50,7 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
     Args:
         targets: ``Embeddings`` objects, clients of ``failover_core.clients``, or URLs.
         model: name of the one model; needed for URLs, and where the targets name it differently.
+            Left out, it becomes the name that the targets agree on.
         dimension: of the vectors; None takes that of the first answer.
         batch_size: texts of one request at the most; a failed batch alone moves on.
         provider: protocol of URLs: ``"infinity"`` or ``"openai"``.
@@ -148,6 +152,34 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
         return vectors[0].tolist()  # type: ignore[no-any-return]
 
     @property
+    def cache_namespace(self) -> str:
+        """Name of the vector space, for caches that outlive the process or serve several models.
+
+        It is the same whichever target answers, and another one for another model or dimension.
+        Its characters suit file names. Queries need a store of their own, because many models
+        embed a query otherwise than a passage of the same text::
+
+            CacheBackedEmbeddings.from_bytes_store(
+                embeddings, store, namespace=embeddings.cache_namespace, key_encoder="sha256",
+                query_embedding_cache=store_of_queries,  # not True, which would mix the two
+            )
+
+        Raises:
+            ConfigurationError: the model or the dimension was not declared, so that nothing
+                would tell this space from another.
+        """
+        for name, value in (("model", self.model), ("dimension", self.dimension)):
+            if value is None:
+                message = (
+                    f"{type(self).__name__}: cache_namespace needs {name}=…; declare it, or "
+                    "vectors of another model could be taken for this one's"
+                )
+                raise ConfigurationError(message)
+        digest = hashlib.sha256(str(self.model).encode()).hexdigest()[:8]
+        readable = re.sub(r"[^A-Za-z0-9.]+", "-", str(self.model))
+        return f"{readable}-{self.dimension}-{digest}-"
+
+    @property
     def _embedder(self) -> Embedder:
         return cast("_EmbeddingPool", self._pool()).embedder
 
@@ -157,7 +189,12 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
 
     def _wrapped(self, targets: Sequence[Any]) -> list[Target]:
         wrapped = super()._wrapped(targets)
-        check_one_model(wrapped, pool=type(self).__name__, declared=self.model)
+        declared = self.model if "model" in self.model_fields_set else None
+        check_one_model(wrapped, pool=type(self).__name__, declared=declared)
+        if declared is None:
+            self.model = next((target.model for target in wrapped if target.model), None)
+            # A copy with other targets is to adopt theirs.
+            self.model_fields_set.discard("model")
         return wrapped
 
     def _adapted(self, child: Any) -> Any:

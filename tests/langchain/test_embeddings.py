@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import threading
 from typing import Any, cast
 
 import numpy as np
@@ -27,13 +28,13 @@ def pool(servers: Servers, **settings: Any) -> FailoverEmbeddings:
 class Wrapping:
     """Two servers, both of them well."""
 
-    primary_is_dead = False
-
     @pytest.fixture(autouse=True)
     def _servers(self, servers: Servers) -> None:
-        if self.primary_is_dead:
-            servers[0].stop()
+        self.harm(servers[0])
         self.urls = [server.url for server in servers]
+
+    def harm(self, primary: FaultServer) -> None:
+        """Do to the first server what the class is about."""
 
     @property
     def embeddings_class(self) -> type[FailoverEmbeddings]:
@@ -41,7 +42,7 @@ class Wrapping:
 
     @property
     def embedding_model_params(self) -> dict[str, Any]:
-        return {"targets": self.urls, "model": "m"}
+        return {"targets": self.urls, "model": "m", "batch_size": 1}
 
 
 class TestUnit(Wrapping, EmbeddingsUnitTests):
@@ -55,13 +56,22 @@ class TestIntegration(Wrapping, EmbeddingsIntegrationTests):
 class TestUnitWithDeadPrimary(TestUnit):
     """The unit suite, the first target dead."""
 
-    primary_is_dead = True
+    def harm(self, primary: FaultServer) -> None:
+        primary.stop()
 
 
 class TestIntegrationWithDeadPrimary(TestIntegration):
     """The integration suite, the first target dead."""
 
-    primary_is_dead = True
+    def harm(self, primary: FaultServer) -> None:
+        primary.stop()
+
+
+class TestIntegrationWithPrimaryDyingBetweenBatches(TestIntegration):
+    """The integration suite, the first target dying after its first batch."""
+
+    def harm(self, primary: FaultServer) -> None:
+        primary.script([None, *[faults.Reset()] * 100])
 
 
 FAULTS = [
@@ -141,15 +151,43 @@ def test_an_empty_text_is_sent_as_it_is(servers: Servers) -> None:
     assert servers[0].requests[-1].body["input"] == [""]
 
 
-def test_only_a_failed_batch_moves_on(servers: Servers) -> None:
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_only_a_failed_batch_moves_on(is_async: bool, servers: Servers) -> None:  # noqa: FBT001
     embeddings = pool(servers, batch_size=2)
     servers[0].script([None, faults.Status(500), None])
     texts = [f"text number {number}" for number in range(6)]
 
-    vectors = embeddings.embed_documents(texts)
+    vectors = (
+        await embeddings.aembed_documents(texts) if is_async else embeddings.embed_documents(texts)
+    )
 
     assert [len(server.requests) for server in servers] == [3, 1]
     assert np.allclose(vectors, pool(servers).embed_documents(texts))
+
+
+class Native(Broken):
+    """Embeds in the event loop alone, and notes where."""
+
+    def __init__(self) -> None:
+        self.threads: set[int] = set()
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        self.threads.add(threading.get_ident())
+        return Halves().embed_documents(texts)
+
+    async def aembed_query(self, text: str) -> list[float]:
+        self.threads.add(threading.get_ident())
+        return Halves().embed_query(text)
+
+
+async def test_async_calls_stay_in_the_event_loop() -> None:
+    child = Native()
+    embeddings = FailoverEmbeddings(targets=[child])
+
+    await embeddings.aembed_documents(TEXTS)
+    await embeddings.aembed_query("x")
+
+    assert child.threads == {threading.get_ident()}
 
 
 def test_an_answer_of_another_dimension_is_never_used(servers: Servers) -> None:
