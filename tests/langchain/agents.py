@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.tools import BaseTool, tool
 
@@ -90,8 +89,3 @@ def told(message: BaseMessage) -> dict[str, Any]:
         call.pop("id")
     data.pop("tool_call_id", None)
     return data
-
-
-def is_pool(model: BaseChatModel) -> bool:
-    """Return whether a model is a pool rather than one of its children."""
-    return hasattr(model, "router")

@@ -68,9 +68,7 @@ async def test_a_graph_streams_the_words_of_the_child_that_serves(
 ) -> None:
     urls = [f"{server.url}/v1" for server in servers]
     chat = FailoverChatModel.from_urls(urls, model="tiny", policy=RESUME)
-    bare = await streamed(
-        graph_of(openai_child(servers[1], stream_usage=True)).compile(), is_async
-    )
+    bare = await streamed(graph_of(openai_child(servers[1], stream_usage=True)).compile(), is_async)
     if primary == "dead":
         servers[0].stop()
     elif primary == "breaking":
