@@ -12,6 +12,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 from failover_core.engine.call import Call
 from failover_core.errors import BrokenStreamError
+from failover_core.targets import Target
 
 REPORT = "failover"
 """Key of ``response_metadata`` under which the answer says who served it."""
@@ -79,11 +80,18 @@ def _has_reason(chunk: ChatGenerationChunk) -> bool:
     return any(info.get(name) or metadata.get(name) for name in _REASONS)
 
 
-def signed(result: ChatResult, call: Call) -> ChatResult:
-    """Return a whole answer that says who served it, and charge its tokens."""
+def signed(result: ChatResult, call: Call, by: Target | None = None) -> ChatResult:
+    """Return a whole answer that says who served it, and charge its tokens.
+
+    Args:
+        result: the answer.
+        call: that it answers.
+        by: who gave it, if the call did not take it for an answer.
+    """
+    report = call.report if by is None else {**call.report, "target": by.name, "model": by.model}
     for generation in result.generations:
         message = generation.message
-        message.response_metadata = {**message.response_metadata, REPORT: call.report}
+        message.response_metadata = {**message.response_metadata, REPORT: report}
         _charge(call, message)
     return result
 

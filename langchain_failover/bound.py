@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from langchain_core.language_models import BaseChatModel
+from langchain_core.outputs import ChatResult
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableParallel, RunnableSequence
 from langchain_core.utils.function_calling import convert_to_openai_tool
+
+from failover_core.errors import UnsupportedError
+from langchain_failover.structured import Parser
 
 TRACING_ONLY = ("ls_structured_output_format", "structured_output_format")
 """Arguments that LangChain reads for traces, and takes out before a model is called."""
@@ -43,24 +47,52 @@ class Bound(ABC):
     """Something bound, as it was given.
 
     Attributes:
+        what: it is, in a word or two.
         options: the further arguments it was bound with.
     """
 
+    what: ClassVar[str]
     options: dict[str, Any]
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, options: dict[str, Any], parser: Parser | None) -> None:
         self.options = options
+        self._parser = parser
         self._known: list[tuple[BaseChatModel, Mapping[str, Any]]] = []
 
     def in_words_of(self, model: BaseChatModel) -> Mapping[str, Any]:
-        """Return the arguments with which a model is to be called, made once for each model."""
+        """Return the arguments with which a model is to be called, made once for each model.
+
+        Raises:
+            UnsupportedError: the model cannot take what is bound.
+        """
         for known, arguments in self._known:
             if known is model:
                 return arguments
-        arguments = self._bound_to(model)
+        try:
+            arguments = self._bound_to(model)
+        except Exception as error:
+            message = f"{type(model).__name__} cannot take {self.what} ({type(error).__name__})"
+            raise UnsupportedError(message) from error
         # A configurable model is a new object on every call, which nobody will ask for again.
         self._known = [*self._known[1 - _KEPT :], (model, arguments)]
         return arguments
+
+    def check(self, result: ChatResult) -> None:
+        """Check an answer that was to keep to a schema.
+
+        Raises:
+            UnsupportedError: it does not.
+        """
+        if self._parser is None:
+            return
+        try:
+            answer = self._parser.parse_result(list(result.generations))
+        except Exception as error:
+            message = f"the answer does not keep to its schema ({type(error).__name__})"
+            raise UnsupportedError(message) from error
+        if answer is None:
+            message = "the answer does not keep to its schema: it has nothing of it"
+            raise UnsupportedError(message)
 
     @abstractmethod
     def _bound_to(self, model: BaseChatModel) -> Mapping[str, Any]:
@@ -70,9 +102,13 @@ class Bound(ABC):
 class BoundTools(list[Any], Bound):
     """Tools: a list of OpenAI's dicts that knows what it was made of."""
 
-    def __init__(self, tools: Sequence[Any], options: dict[str, Any]) -> None:
+    what = "these tools"
+
+    def __init__(
+        self, tools: Sequence[Any], options: dict[str, Any], parser: Parser | None = None
+    ) -> None:
         list.__init__(self, (_openai_tool(tool) for tool in tools))
-        Bound.__init__(self, options)
+        Bound.__init__(self, options, parser)
         self._tools = tools
 
     def _bound_to(self, model: BaseChatModel) -> Mapping[str, Any]:
@@ -83,9 +119,11 @@ class BoundTools(list[Any], Bound):
 class BoundSchema(dict[str, Any], Bound):
     """A schema for the answer: OpenAI's ``response_format`` that knows what it was made of."""
 
-    def __init__(self, schema: Any, method: str, options: dict[str, Any]) -> None:
+    what = "this schema"
+
+    def __init__(self, schema: Any, method: str, options: dict[str, Any], parser: Parser) -> None:
         dict.__init__(self, type="json_object")
-        Bound.__init__(self, options)
+        Bound.__init__(self, options, parser)
         if method == "json_schema":
             function = convert_to_openai_tool(schema)["function"]
             named = {"name": function["name"], "schema": function["parameters"]}

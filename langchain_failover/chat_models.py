@@ -8,8 +8,7 @@ from contextlib import aclosing, closing
 from typing import Any, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
-from langchain_core.language_models.model_profile import ModelProfile
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
@@ -19,16 +18,18 @@ from pydantic import ConfigDict, model_validator
 from failover_core.children import UnfitError
 from failover_core.clients.registry import Keys
 from failover_core.config import chat_arguments
+from failover_core.engine.call import Call
 from failover_core.engine.drivers import arun, astream, run, stream
 from failover_core.engine.strategies import Strategy
 from failover_core.policy import FailoverPolicy
 from langchain_failover.answers import Signature, is_content, signed
 from langchain_failover.bound import TRACING_ONLY, BoundSchema, BoundTools
-from langchain_failover.children import Child, is_chat_model, known_models, model_behind
-from langchain_failover.identity import common_profile, identity_of
+from langchain_failover.children import is_chat_model
+from langchain_failover.choices import Choice, Choosing
+from langchain_failover.described import Described
 from langchain_failover.pool import Pooled
-from langchain_failover.requests import StreamRequest
-from langchain_failover.structured import Method, parsed
+from langchain_failover.requests import Request
+from langchain_failover.structured import Method, parsed, parser_for
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ _CHILDREN_SETTINGS = {"temperature", "max_tokens", "timeout", "stop", "max_retri
 """LangChain's standard arguments of every chat model, which here are the children's."""
 
 
-class FailoverChatModel(BaseChatModel, Pooled):
+class FailoverChatModel(Choosing, Described):
     """A chat model over chat models: one answers while any can.
 
     A call is one run in a trace, whichever model answers and however many were tried, and
@@ -120,9 +121,11 @@ class FailoverChatModel(BaseChatModel, Pooled):
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 - a failed attempt must not show in the run
         **kwargs: Any,
     ) -> ChatResult:
-        call = self.router.begin()
-        result = run(call, lambda one: Child.of(one.client, stop, kwargs).generate(messages))
-        return signed(result, call)
+        call, request = self._begin(messages, stop, kwargs)
+        try:
+            return signed(run(call, request.generate), call)
+        except Exception as error:  # noqa: BLE001 - it is raised again
+            return request.second_best(call, error)
 
     async def _agenerate(
         self,
@@ -131,11 +134,11 @@ class FailoverChatModel(BaseChatModel, Pooled):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002 - as above
         **kwargs: Any,
     ) -> ChatResult:
-        call = self.router.begin()
-        result = await arun(
-            call, lambda one: Child.of(one.client, stop, kwargs).agenerate(messages)
-        )
-        return signed(result, call)
+        call, request = self._begin(messages, stop, kwargs)
+        try:
+            return signed(await arun(call, request.agenerate), call)
+        except Exception as error:  # noqa: BLE001 - it is raised again
+            return request.second_best(call, error)
 
     def _stream(
         self,
@@ -144,9 +147,8 @@ class FailoverChatModel(BaseChatModel, Pooled):
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 - as above
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        call = self.router.begin()
+        call, request = self._begin(messages, stop, kwargs)
         signature = Signature(call)
-        request = StreamRequest(messages, stop, kwargs)
         chunks = stream(call, request.stream, is_content, request.resume)
         with closing(chunks):  # type: ignore[type-var]
             for chunk in chunks:
@@ -160,15 +162,25 @@ class FailoverChatModel(BaseChatModel, Pooled):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002 - as above
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        call = self.router.begin()
+        call, request = self._begin(messages, stop, kwargs)
         signature = Signature(call)
-        request = StreamRequest(messages, stop, kwargs)
         chunks = astream(call, request.astream, is_content, request.aresume)
         async with aclosing(chunks):  # type: ignore[type-var]
             async for chunk in chunks:
                 yield signature.on(chunk)
         for chunk in signature.end():
             yield chunk
+
+    def _begin(
+        self, messages: list[BaseMessage], stop: list[str] | None, arguments: dict[str, Any]
+    ) -> tuple[Call, Request]:
+        pool, choice = self._chat_pool(), Choice.out_of(arguments)
+        options = pool.options(messages, arguments)
+        if (preferred := choice.preferred_among(pool)) is not None:
+            options["preferred_target"] = preferred
+        is_checked = pool.router.policy.on_invalid_output == "failover"
+        request = Request(messages, stop, arguments, choice.config, is_checked=is_checked)
+        return pool.router.begin(**options), request
 
     # Tools and schemas
 
@@ -201,6 +213,10 @@ class FailoverChatModel(BaseChatModel, Pooled):
     ) -> Runnable[LanguageModelInput, Any]:
         """Return a runnable that answers with an object of a schema.
 
+        An answer that does not keep to the schema counts as none: the next target is asked,
+        unless ``policy.on_invalid_output`` says otherwise. If none keeps to it, the first such
+        answer is what the parser gets. Streams are not checked: they are on their way already.
+
         Args:
             schema: pydantic class, TypedDict, JSON schema, or tool in OpenAI's shape.
             include_raw: whether to answer ``{"raw", "parsed", "parsing_error"}`` instead.
@@ -210,72 +226,17 @@ class FailoverChatModel(BaseChatModel, Pooled):
         """
         given = {name: value for name, value in kwargs.items() if value is not None}
         traced = {"kwargs": {"method": method, **given}, "schema": schema}
+        parser = parser_for(schema, method)
+        words: dict[str, Any]
         if method == "function_calling":
-            bound = self.bind_tools(
-                [schema], tool_choice="any", ls_structured_output_format=traced, **given
-            )
+            chosen = {"tool_choice": "any", **given}
+            words = {"tools": BoundTools([schema], chosen, parser), **chosen}
         else:
-            bound = self.bind(
-                response_format=BoundSchema(schema, method, given),
-                ls_structured_output_format=traced,
-            )
-        return parsed(bound, schema, method=method, include_raw=include_raw)
-
-    # What others want to know about a model: the first target speaks for all
-
-    @property
-    def model_name(self) -> str:
-        """Name of the first target's model; the answer's metadata names the one that served."""
-        return next((target.model for target in self._pool() if target.model), self._llm_type)
-
-    @property
-    def _llm_type(self) -> str:
-        return "failover-chat"
-
-    @property
-    def _identifying_params(self) -> dict[str, Any]:
-        return {"targets": [identity_of(target) for target in self._pool()]}
-
-    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        """Return the cache key: it differs whenever that of any child would."""
-        keys = [model._get_llm_string() for model, _ in self._children()]
-        return "".join([super()._get_llm_string(stop, **kwargs), *keys])
-
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        for model, arguments in self._children():
-            bound_stop = arguments.pop("stop", None)
-            return model._get_ls_params(stop=stop or bound_stop, **{**arguments, **kwargs})
-        return super()._get_ls_params(stop=stop, **kwargs)
-
-    def _resolve_model_profile(self) -> ModelProfile | None:
-        profiles = [model.profile for model, _ in self._children()]
-        return common_profile(profiles) if len(profiles) == len(self._pool()) else None
-
-    def get_token_ids(self, text: str) -> list[int]:
-        """Return the tokens of a text, as the first target counts them."""
-        if self.custom_get_token_ids is not None:
-            return self.custom_get_token_ids(text)
-        return model_behind(self._pool()[0].client)[0].get_token_ids(text)
-
-    def get_num_tokens_from_messages(
-        self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
-    ) -> int:
-        """Return the number of tokens of messages, as the first target counts them."""
-        model, _ = model_behind(self._pool()[0].client)
-        return model.get_num_tokens_from_messages(messages, tools)
-
-    def _children(self) -> Iterator[tuple[BaseChatModel, dict[str, Any]]]:
-        return known_models(target.client for target in self._pool())
+            words = {"response_format": BoundSchema(schema, method, given, parser)}
+        bound = self.bind(ls_structured_output_format=traced, **words)
+        return parsed(bound, parser, include_raw=include_raw)
 
     # Settings
-
-    @model_validator(mode="after")
-    def _adopt_output_version(self) -> Self:
-        """Answer in the content format that all children were told to answer in."""
-        versions = {model.output_version for model, _ in self._children()}
-        if len(versions) == 1 and "output_version" not in self.model_fields_set:
-            self.output_version = versions.pop()
-        return self
 
     @model_validator(mode="before")
     @classmethod

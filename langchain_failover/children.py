@@ -43,13 +43,15 @@ def _is_made_on_demand(client: object) -> bool:
     return isinstance(client, Runnable) and callable(getattr(type(client), "_model", None))
 
 
-def model_behind(client: Any) -> tuple[BaseChatModel, dict[str, Any]]:
+def model_behind(
+    client: Any, config: RunnableConfig | None = None
+) -> tuple[BaseChatModel, dict[str, Any]]:
     """Return the chat model of a target's client, and the arguments bound to it.
 
-    A configurable model is asked for what the running chain's config selects.
+    A configurable model is asked for what the config selects, and that of the running chain.
     """
     arguments: dict[str, Any] = {}
-    config: RunnableConfig = {}
+    config = config or {}
     while not isinstance(client, BaseChatModel):
         if isinstance(client, RunnableBinding):
             arguments = {**client.kwargs, **arguments}
@@ -60,6 +62,13 @@ def model_behind(client: Any) -> tuple[BaseChatModel, dict[str, Any]]:
         else:
             client = client._model(config)
     return client, arguments
+
+
+def fixed_model(client: Any) -> BaseChatModel | None:
+    """Return the chat model behind a client; None if the config of a call may choose another."""
+    while isinstance(client, RunnableBinding):
+        client = client.bound
+    return client if isinstance(client, BaseChatModel) else None
 
 
 def known_models(clients: Iterable[Any]) -> Iterator[tuple[BaseChatModel, dict[str, Any]]]:
@@ -80,12 +89,18 @@ class Child:
     arguments: dict[str, Any]
 
     @classmethod
-    def of(cls, client: Any, stop: list[str] | None, call_arguments: dict[str, Any]) -> Self:
+    def of(
+        cls,
+        client: Any,
+        stop: list[str] | None,
+        call_arguments: dict[str, Any],
+        config: RunnableConfig,
+    ) -> Self:
         """Return the child behind a target's client, with the arguments of a call.
 
         What was bound to the FailoverChatModel is put into the words of the child's provider.
         """
-        model, own = model_behind(client)
+        model, own = model_behind(client, config)
         own["stop"] = own.get("stop") if stop is None else stop
         arguments = {**own, **in_words_of(model, call_arguments)}
         for name in TRACING_ONLY:

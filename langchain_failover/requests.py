@@ -1,42 +1,59 @@
-"""One streamed request of a chat model: how a target answers it, and how another one goes on."""
+"""One request of a chat model, as it may go to several targets."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import RunnableConfig
 
 from failover_core.engine.attempt import Attempt
+from failover_core.engine.call import Call
+from failover_core.errors import UnsupportedError
 from failover_core.resuming import Resume
+from langchain_failover.answers import signed
+from langchain_failover.bound import Bound
 from langchain_failover.children import Child
-
-_REASONING = {"reasoning", "reasoning_content", "thinking"}
-"""Blocks and arguments that are shown, but are no part of the answer."""
+from langchain_failover.splicing import shown_text, with_text
 
 
-@dataclass(frozen=True, slots=True)
-class StreamRequest:
-    """A request for a stream, as it may go to several targets.
+@dataclass(slots=True)
+class Request:
+    """A conversation to be answered.
 
     Attributes:
-        messages: the conversation.
+        messages: of it.
         stop: where the answer is to stop, or None for what each child has of its own.
         arguments: further ones of the call.
+        config: what a chain, or the caller, selects of configurable children.
+        is_checked: whether an answer that does not keep to its schema counts as none.
+        misfit: the first such answer, and the attempt that gave it.
     """
 
     messages: list[BaseMessage]
     stop: list[str] | None
     arguments: dict[str, Any]
+    config: RunnableConfig
+    is_checked: bool
+    misfit: tuple[Attempt, ChatResult] | None = field(default=None, init=False)
+
+    def generate(self, attempt: Attempt) -> ChatResult:
+        """Answer at once, at the target of an attempt."""
+        return self._checked(attempt, self._child(attempt.client).generate(self.messages))
+
+    async def agenerate(self, attempt: Attempt) -> ChatResult:
+        """Answer at once, at the target of an attempt."""
+        return self._checked(attempt, await self._child(attempt.client).agenerate(self.messages))
 
     def stream(self, attempt: Attempt) -> Iterator[ChatGenerationChunk]:
-        """Answer at the target of an attempt."""
+        """Answer in chunks, at the target of an attempt."""
         return self._child(attempt.client).stream(self.messages)
 
     def astream(self, attempt: Attempt) -> AsyncIterator[ChatGenerationChunk]:
-        """Answer at the target of an attempt."""
+        """Answer in chunks, at the target of an attempt."""
         return self._child(attempt.client).astream(self.messages)
 
     @property
@@ -53,56 +70,38 @@ class StreamRequest:
             lambda client, text: self._child(client).astream([*self.messages, AIMessage(text)])
         )
 
+    def second_best(self, call: Call, error: Exception) -> ChatResult:
+        """Return the answer that does not keep to its schema, for there is no better one.
+
+        Its reader finds the same fault as with a single model, and may know what to do.
+
+        Raises:
+            Exception: the error that ended the call; there is no such answer.
+        """
+        if self.misfit is None:
+            raise error
+        attempt, result = self.misfit
+        return signed(result, call, by=attempt.target)
+
     def _resume(self, prefill: Any) -> Resume[ChatGenerationChunk]:
         # Servers that hold an answer to a schema begin it anew after a prefill.
         is_free = "response_format" not in self.arguments
         return Resume(shown_text, with_text, prefill if is_free else None)
 
     def _child(self, client: Any) -> Child:
-        return Child.of(client, self.stop, self.arguments)
+        return Child.of(client, self.stop, self.arguments, self.config)
 
+    def _checked(self, attempt: Attempt, result: ChatResult) -> ChatResult:
+        """Return a result that keeps to the schema it was asked for, if it was for any.
 
-def shown_text(chunk: ChatGenerationChunk) -> str | None:
-    """Return the text that a chunk adds to the answer; None if it adds anything else."""
-    message = chunk.message
-    if isinstance(message, AIMessageChunk) and message.tool_call_chunks:
-        return None
-    if any(value for name, value in message.additional_kwargs.items() if name not in _REASONING):
-        return None
-    if isinstance(message.content, str):
-        return message.content
-    texts = [_text_of(block) for block in message.content]
-    return None if None in texts else "".join(filter(None, texts))
-
-
-def _text_of(block: str | dict[str, Any]) -> str | None:
-    if isinstance(block, str):
-        return block
-    if block.get("type") == "text":
-        return str(block.get("text") or "")
-    return "" if block.get("type") in _REASONING else None
-
-
-def with_text(chunk: ChatGenerationChunk, text: str, _whole: str) -> ChatGenerationChunk:
-    """Return a chunk with another text; all else in it stays."""
-    message = chunk.message
-    if shown_text(chunk) == text:
-        return chunk
-    fields = {"content": _replaced(message.content, text)}
-    return ChatGenerationChunk(
-        message=message.model_copy(update=fields), generation_info=chunk.generation_info
-    )
-
-
-def _replaced(content: str | list[str | dict[str, Any]], text: str) -> Any:
-    """Return a content whose text, wherever it stands in it, is another one."""
-    if isinstance(content, str):
-        return text
-    blocks: list[str | dict[str, Any]] = []
-    for block in content:
-        if not _text_of(block):
-            blocks.append(block)
-        elif text:
-            blocks.append(text if isinstance(block, str) else {**block, "text": text})
-            text = ""
-    return blocks
+        Raises:
+            UnsupportedError: it does not.
+        """
+        try:
+            for bound in self.arguments.values():
+                if isinstance(bound, Bound) and self.is_checked:
+                    bound.check(result)
+        except UnsupportedError:
+            self.misfit = self.misfit or (attempt, result)
+            raise
+        return result

@@ -7,7 +7,12 @@ from typing import Any, Literal
 
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage
-from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
+from langchain_core.output_parsers import (
+    BaseGenerationOutputParser,
+    BaseOutputParser,
+    JsonOutputParser,
+    PydanticOutputParser,
+)
 from langchain_core.output_parsers.openai_tools import (
     JsonOutputKeyToolsParser,
     PydanticToolsParser,
@@ -18,23 +23,22 @@ from langchain_core.utils.pydantic import is_basemodel_subclass
 
 Method = Literal["function_calling", "json_schema", "json_mode"]
 
+Parser = BaseOutputParser[Any] | BaseGenerationOutputParser[Any]
+
 
 def parsed(
     bound: Runnable[LanguageModelInput, AIMessage],
-    schema: Any,
+    parser: Parser,
     *,
-    method: Method,
     include_raw: bool,
 ) -> Runnable[LanguageModelInput, Any]:
     """Return a bound model followed by the parser of its answers.
 
     Args:
-        bound: the model, told to answer in the schema.
-        schema: what ``with_structured_output`` takes.
-        method: how the model was told.
+        bound: the model, told to answer in a schema.
+        parser: makes an object of the schema out of an answer.
         include_raw: whether to answer ``{"raw", "parsed", "parsing_error"}``.
     """
-    parser = _parser(schema, method)
     if not include_raw:
         return bound | parser
     with_result = RunnablePassthrough.assign(
@@ -46,7 +50,13 @@ def parsed(
     )
 
 
-def _parser(schema: Any, method: Method) -> Runnable[AIMessage, Any]:
+def parser_for(schema: Any, method: Method) -> Parser:
+    """Return what makes objects of a schema out of answers.
+
+    Args:
+        schema: what ``with_structured_output`` takes.
+        method: how the model is told to keep to it.
+    """
     is_pydantic = isinstance(schema, type) and is_basemodel_subclass(schema)
     if method == "function_calling":
         if is_pydantic:

@@ -83,6 +83,11 @@ class Pool:
         """Return an identifier for a call, unique in this process and pool."""
         return f"{self.name}-{next(self._call_numbers)}"
 
+    @property
+    def enabled(self) -> list[TargetState]:
+        """The states of the targets that are not disabled."""
+        return [state for state in self.states if not state.disabled]
+
     def state_of(self, name: str) -> TargetState:
         """Return the state of a target.
 

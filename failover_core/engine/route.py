@@ -62,7 +62,7 @@ class Route:
         self._preferred = None if preferred is None else pool.state_of(preferred)
         self._is_counted = False
         self._sends: dict[int, int] = {}
-        self._window = needs.window_among(self._enabled()) if needs.tokens else 0
+        self._window = needs.window_among(pool.enabled) if needs.tokens else 0
         self._rested = False
         self._waited = 0.0
         self._is_too_large = False
@@ -279,17 +279,14 @@ class Route:
     def _give_up(self, reason: str | None = None) -> GiveUp:
         if self.failures and reason is None and self.failures[-1].rule.move is Move.LARGER:
             return GiveUp(self.failures[-1].error, is_lost=False)
-        enabled = self._enabled()
+        enabled = self._pool.enabled
         lacks = bool(enabled) and not any(self._may_serve(state) for state in enabled)
         reason = reason or self._unserved()
         return GiveUp(exhausted(self._pool, self.failures, reason, is_unsupported=lacks))
 
-    def _enabled(self) -> list[TargetState]:
-        return [state for state in self._pool.states if not state.disabled]
-
     def _unserved(self) -> str | None:
         """Say what kept a call from the targets that it was not sent to."""
-        untried = [state for state in self._enabled() if state.slot not in self._sends]
+        untried = [state for state in self._pool.enabled if state.slot not in self._sends]
         return "; ".join(f"{s.target.name} {self._obstacle(s)}" for s in untried) or None
 
     def _obstacle(self, state: TargetState) -> str:

@@ -12,7 +12,7 @@ from failover_core import BrokenStreamError, ConfigurationError, Target
 from failover_core.testing import FaultServer, faults
 from failover_core.testing.faults import Fault
 from langchain_failover import FailoverChatModel
-from langchain_failover.requests import shown_text, with_text
+from langchain_failover.splicing import shown_text, with_text
 from tests.langchain.children import Runs, Streaming, Told, openai_child
 from tests.langchain.conftest import Door
 

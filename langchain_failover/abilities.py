@@ -1,0 +1,112 @@
+"""What chat models among the targets can do, and what a request needs of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Self
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+from langchain_core.messages.utils import count_tokens_approximately
+
+from failover_core.engine.needs import CallOptions
+from failover_core.targets import Capability, Target
+from langchain_failover.children import fixed_model
+from langchain_failover.pool import Pool, Pooled
+
+_IN_PROFILES = {
+    "tool_calling": Capability.TOOLS,
+    "structured_output": Capability.STRUCTURED_OUTPUT,
+    "image_inputs": Capability.IMAGES,
+}
+_IMAGES = {"image", "image_url", "input_image"}
+"""Types of content blocks that are images."""
+
+_ASSUMED = frozenset(Capability) - {Capability.PREFILL}
+
+
+class ChatPool(Pool):
+    """A pool of chat models, which knows what its targets can do.
+
+    A target that does not say so itself can do what its model can, as far as that is known: of
+    LangChain's profiles, and of classes without ``bind_tools``.
+    """
+
+    _has_abilities: bool
+    _counts_tokens: bool
+    _smallest_window: int | None
+
+    def __new__(cls, targets: Iterable[Target], settings: dict[str, Any]) -> Self:  # noqa: D102 - as in Pool
+        pool = super().__new__(cls, map(_described, targets), settings)
+        pool._has_abilities = any(target.supports is not None for target in pool)
+        pool._counts_tokens = any(target.tokens_per_minute for target in pool)
+        pool._smallest_window = min(filter(None, (t.context_window for t in pool)), default=None)
+        return pool
+
+    def options(self, messages: Sequence[BaseMessage], arguments: dict[str, Any]) -> CallOptions:
+        """Return what a request needs of its target, as far as any target makes a difference."""
+        options = CallOptions()
+        if self._has_abilities:
+            options["requires"] = list(_required(messages, arguments))
+        if self._counts_tokens or self._may_be_too_long(messages):
+            options["tokens"] = count_tokens_approximately(messages)
+        return options
+
+    def _may_be_too_long(self, messages: Sequence[BaseMessage]) -> bool:
+        # A text hardly ever has more tokens than characters, and those are quickly counted.
+        return self._smallest_window is not None and _length(messages) > self._smallest_window
+
+
+def _described(target: Target) -> Target:
+    model = fixed_model(target.client)
+    if model is None or isinstance(model, Pooled):  # a pool knows its own targets
+        return target
+    profile: dict[str, Any] = {**(model.profile or {})}
+    lacks = {word for name, word in _IN_PROFILES.items() if profile.get(name) is False}
+    if type(model).bind_tools is BaseChatModel.bind_tools:
+        lacks.add(Capability.TOOLS)
+    return replace(
+        target,
+        supports=_ASSUMED - lacks if target.supports is None and lacks else target.supports,
+        context_window=target.context_window or profile.get("max_input_tokens"),
+    )
+
+
+def _required(messages: Sequence[BaseMessage], arguments: dict[str, Any]) -> Iterable[Capability]:
+    if arguments.get("tools"):
+        yield Capability.TOOLS
+    if _is_schema(arguments.get("response_format")):
+        yield Capability.STRUCTURED_OUTPUT
+    if any(_is_image(block) for message in messages for block in _blocks(message)):
+        yield Capability.IMAGES
+
+
+def _is_schema(response_format: Any) -> bool:
+    # What is called JSON mode asks for any JSON, and more models have it.
+    if isinstance(response_format, dict):
+        return response_format.get("type") != "json_object"
+    return response_format is not None
+
+
+def _blocks(message: BaseMessage) -> Sequence[Any]:
+    return message.content if isinstance(message.content, list) else ()
+
+
+def _is_image(block: Any) -> bool:
+    return isinstance(block, dict) and block.get("type") in _IMAGES
+
+
+def _length(messages: Sequence[BaseMessage]) -> int:
+    """Return the characters of all texts."""
+    length = 0
+    for message in messages:
+        if isinstance(message.content, str):
+            length += len(message.content)
+        else:
+            length += sum(len(str(_text_in(block))) for block in message.content)
+    return length
+
+
+def _text_in(block: Any) -> Any:
+    return block.get("text", "") if isinstance(block, dict) else block
