@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from langchain_core.documents import Document
+from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableConfig
 from langchain_core.vectorstores import InMemoryVectorStore
 from langchain_tests.integration_tests import RetrieversIntegrationTests
 
-from failover_core.errors import AllTargetsFailedError
+from failover_core.errors import AllTargetsFailedError, ConfigurationError
 from failover_core.testing import FaultServer
 from langchain_failover import FailoverEmbeddings, FailoverRetriever, Target
 from tests.langchain.children import Runs
@@ -99,3 +100,16 @@ def test_all_errors_are_told_when_no_retriever_can() -> None:
         FailoverRetriever(targets=[Broken(), Broken()]).invoke("x")
 
     assert [type(error) for error in caught.value.exceptions] == [ConnectionError] * 2
+
+
+@pytest.mark.parametrize(
+    ("target", "remedy"),
+    [
+        (lambda _: [], r"targets\[1\] \('function'\) is function; pass RunnableLambda\(function\)"),
+        (DeterministicFakeEmbedding(size=3), "pass a retriever, or another runnable from a query"),
+        ("http://127.0.0.1:9", "is str; pass a retriever"),
+    ],
+)
+def test_what_is_no_retriever_is_refused_with_a_remedy(target: Any, remedy: str) -> None:
+    with pytest.raises(ConfigurationError, match=remedy):
+        FailoverRetriever(targets=[Broken(), target])
