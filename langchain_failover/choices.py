@@ -30,7 +30,7 @@ def _with_choice(config: RunnableConfig | None, arguments: dict[str, Any]) -> di
 
 
 def _configurable(config: RunnableConfig | None) -> dict[str, Any]:
-    return (config and config.get("configurable")) or {}
+    return (config.get("configurable") if config else None) or {}
 
 
 def _plain(chosen: dict[str, Any]) -> dict[str, Any]:
