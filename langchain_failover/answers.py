@@ -45,14 +45,18 @@ def _says_something(block: str | dict[str, Any]) -> bool:
 
 @dataclass(slots=True)
 class Finish:
-    """Watches a stream for the reason that its protocol gives at the end.
+    """Watches a stream, from within ``with``, for the reason that its protocol gives at the end.
+
+    Some servers (and proxies in front of them) end a cut stream in order, so that only the
+    missing reason tells. After it, nothing can break any more: the answer is complete.
 
     Attributes:
-        is_due: whether a stream without a reason was cut off. Some servers (and proxies in
-            front of them) end a cut stream in order, so that only the missing reason tells.
+        is_known: whether the model's protocol is one that gives a reason.
+        is_seen: whether it has been given.
     """
 
-    is_due: bool
+    is_known: bool
+    is_seen: bool = False
 
     @classmethod
     def of(cls, model: BaseChatModel) -> Self:
@@ -62,14 +66,18 @@ class Finish:
 
     def see(self, chunk: ChatGenerationChunk) -> None:
         """Note a chunk of the stream."""
-        if self.is_due and _has_reason(chunk):
-            self.is_due = False
+        if self.is_known and not self.is_seen:
+            self.is_seen = _has_reason(chunk)
 
-    def demand(self) -> None:
-        """Raise BrokenStreamError if the stream has ended before its finish."""
-        if self.is_due:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        """Raise BrokenStreamError at an end without a finish; drop an error that comes after it."""
+        if error is None and self.is_known and not self.is_seen:
             message = "the stream ended without a finish reason"
             raise BrokenStreamError(message)
+        return self.is_seen and isinstance(error, Exception)
 
 
 def _has_reason(chunk: ChatGenerationChunk) -> bool:

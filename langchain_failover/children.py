@@ -139,18 +139,16 @@ class Child:
             yield _whole(await self.model._agenerate(messages, **self.arguments))
 
     def _chunks(self, messages: list[BaseMessage]) -> Iterator[ChatGenerationChunk]:
-        finish = Finish.of(self.model)
-        for chunk in self.model._stream(messages, **self.arguments):
-            finish.see(chunk)
-            yield chunk
-        finish.demand()
+        with Finish.of(self.model) as finish:
+            for chunk in self.model._stream(messages, **self.arguments):
+                finish.see(chunk)
+                yield chunk
 
     async def _achunks(self, messages: list[BaseMessage]) -> AsyncIterator[ChatGenerationChunk]:
-        finish = Finish.of(self.model)
-        async for chunk in self.model._astream(messages, **self.arguments):
-            finish.see(chunk)
-            yield chunk
-        finish.demand()
+        with Finish.of(self.model) as finish:
+            async for chunk in self.model._astream(messages, **self.arguments):
+                finish.see(chunk)
+                yield chunk
 
     def _wait_for_turn(self) -> None:
         if self.model.rate_limiter:
