@@ -1,0 +1,264 @@
+"""Events of a pool are those of the child that serves, and its report, once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from langchain.agents import create_agent
+from langchain_core.callbacks import AsyncCallbackHandler, get_usage_metadata_callback
+from langchain_core.language_models import BaseChatModel
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnableConfig
+
+from failover_core import BrokenStreamError
+from failover_core.testing import FaultServer, faults
+from langchain_failover import AllTargetsFailedError, FailoverChatModel
+from tests.langchain.agents import SUM, Adder, names_of
+from tests.langchain.children import Runs, Streaming, Told, openai_child
+from tests.langchain.recorded import av3, plain, reports_in, tree, v2, v3
+
+Servers = tuple[FaultServer, FaultServer]
+
+QUESTION = "one two three four five"
+ANSWER = f"You said: {QUESTION}"
+RESUME = {"on_broken_stream": "resume"}
+BETA = "ignore:The (function|method) `.*_v3` is in beta"
+
+pytestmark = [
+    pytest.mark.filterwarnings(BETA),
+    pytest.mark.filterwarnings("ignore:The v3 streaming protocol"),
+]
+
+PRIMARY: dict[str, Any] = {
+    "healthy": None,
+    "dead": faults.Refuse(),
+    "breaks at once": faults.StreamReset(after_chunks=0),
+    "breaks later": faults.StreamError(after_chunks=3),
+}
+primaries = pytest.mark.parametrize("fault", PRIMARY.values(), ids=PRIMARY)
+
+
+@pytest.fixture
+def bare(servers: Servers) -> BaseChatModel:
+    """The child that serves in the end, by itself."""
+    return openai_child(servers[1], stream_usage=True)
+
+
+@pytest.fixture
+def chat(servers: Servers) -> FailoverChatModel:
+    """A pool that resumes streams."""
+    urls = [f"{server.url}/v1" for server in servers]
+    return FailoverChatModel.from_urls(urls, model="tiny", policy=RESUME)
+
+
+@primaries
+@pytest.mark.parametrize("events_of", [v2, v3, av3])
+async def test_a_pool_has_the_events_of_the_child_that_serves_and_a_report(
+    events_of: Any, fault: Any, chat: FailoverChatModel, bare: BaseChatModel, servers: Servers
+) -> None:
+    theirs = await events_of(bare, QUESTION)
+    servers[0].fault = fault
+
+    ours = await events_of(chat, QUESTION)
+
+    assert [event["event"] for event in ours] == [event["event"] for event in theirs]
+    assert plain(ours) == plain(theirs)
+    streamed = [one for one in ours if one["event"] != "on_chat_model_end"]
+    (report,) = reports_in(streamed)
+    assert report["target"] == names_of(chat)[fault is not None]
+    assert report["failed_over"] is (fault is not None)
+
+
+@pytest.mark.parametrize("events_of", [v2, v3, av3])
+async def test_a_child_without_a_stream_has_the_events_of_one_chunk(events_of: Any) -> None:
+    model = FailoverChatModel(targets=[Told(answer=ConnectionError()), Told(answer="whole")])
+
+    events = await events_of(model, "Hello")
+
+    assert len(list(reports_in(events[:-1]))) == (events_of is v2)
+    assert len(list(reports_in(events[-1]))) == 1
+    assert "whole" in repr(events[-2])
+
+
+@primaries
+async def test_a_typed_stream_gives_text_usage_and_message(
+    fault: Any, chat: FailoverChatModel, servers: Servers
+) -> None:
+    servers[0].fault = fault
+    runs = Runs()
+
+    stream: Any = chat.stream_events(QUESTION, RunnableConfig(callbacks=[runs]), version="v3")
+    words = list(stream.text)
+
+    assert "".join(words) == stream.output.text == ANSWER
+    assert len(words) > 3
+    assert stream.output.response_metadata["failover"]["failed_over"] is (fault is not None)
+    assert stream.output.usage_metadata["input_tokens"] == 5
+    assert runs.input_tokens == 5
+    assert (len(runs.started), len(runs.ended), runs.failed) == (1, 1, [])
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_typed_stream_hands_on_tool_calls(
+    is_async: bool,  # noqa: FBT001
+    chat: FailoverChatModel,
+    servers: Servers,
+) -> None:
+    servers[0].stop()
+    bound: Any = chat.bind_tools([Adder().tool])
+
+    if is_async:
+        output = await (await bound.astream_events(SUM, version="v3"))
+    else:
+        output = bound.stream_events(SUM, version="v3").output
+
+    assert [call["args"] for call in output.tool_calls] == [{"first": 3, "second": 4}]
+
+
+async def test_a_typed_stream_ends_its_run_when_nobody_answers(
+    chat: FailoverChatModel, servers: Servers
+) -> None:
+    for server in servers:
+        server.fault = faults.Status(500)
+    errors: asyncio.Queue[BaseException] = asyncio.Queue()
+
+    class Failed(AsyncCallbackHandler):
+        async def on_llm_error(self, error: BaseException, **_: Any) -> None:
+            await errors.put(error)
+
+    stream = await chat.astream_events(QUESTION, {"callbacks": [Failed()]}, version="v3")
+    with pytest.raises(AllTargetsFailedError) as caught:
+        await stream
+
+    assert await errors.get() is caught.value
+
+
+async def test_a_typed_stream_raises_a_break_that_is_not_resumed(servers: Servers) -> None:
+    urls = [f"{server.url}/v1" for server in servers]
+    chat = FailoverChatModel.from_urls(urls, model="tiny")
+    servers[0].fault = faults.StreamEnd(after_chunks=3)
+    stream: Any = chat.stream_events(QUESTION, version="v3")
+
+    words: list[str] = []
+    with pytest.raises(BrokenStreamError):
+        words.extend(stream.text)
+
+    assert not servers[1].requests
+    assert chat.router.status().targets[0].in_flight == 0
+
+
+@primaries
+async def test_a_chain_has_the_events_that_it_has_over_the_child(
+    fault: Any, chat: FailoverChatModel, bare: BaseChatModel, servers: Servers
+) -> None:
+    def chain(model: Any) -> Any:
+        return ChatPromptTemplate.from_template("{words}") | model | StrOutputParser()
+
+    theirs = await v2(chain(bare), {"words": QUESTION})
+    servers[0].fault = fault
+
+    ours = await v2(chain(chat), {"words": QUESTION})
+
+    assert plain(ours) == plain(theirs)
+    assert tree(ours) == tree(theirs)
+
+
+@primaries
+async def test_an_agent_has_the_events_that_it_has_over_the_child(
+    fault: Any, chat: FailoverChatModel, bare: BaseChatModel, servers: Servers
+) -> None:
+    question = {"messages": [("user", SUM)]}
+    theirs = await v2(create_agent(bare, [Adder().tool]), question)
+    # A tool call cannot be resumed, so the break comes in the turn after it.
+    servers[0].script([None, fault] if isinstance(fault, faults.StreamError) else [])
+    if not isinstance(fault, faults.StreamError):
+        servers[0].fault = fault
+    adder = Adder()
+
+    ours = await v2(create_agent(chat, [adder.tool]), question)
+
+    assert [event["event"] for event in ours] == [event["event"] for event in theirs]
+    assert tree(ours) == tree(theirs)
+    assert adder.runs == [(3, 4)]
+    chunks = [event for event in ours if event["event"] == "on_chat_model_stream"]
+    assert len(list(reports_in(chunks))) == 2
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_an_agent_with_typed_events_is_served_by_whoever_lives(
+    is_async: bool,  # noqa: FBT001
+    chat: FailoverChatModel,
+    servers: Servers,
+) -> None:
+    adder = Adder(meanwhile=servers[0].stop)
+    agent: Any = create_agent(chat, [adder.tool])
+    question = {"messages": [("user", SUM)]}
+
+    if is_async:
+        run = await agent.astream_events(question, version="v3")
+        state = await run.output()
+    else:
+        state = agent.stream_events(question, version="v3").output
+
+    assert state["messages"][-1].text == "7"
+    reports = list(reports_in(state["messages"]))
+    assert [report["target"] for report in reports] == names_of(chat)
+    assert adder.runs == [(3, 4)]
+
+
+@primaries
+async def test_tokens_are_counted_once_by_langchains_own_counter(
+    fault: Any, chat: FailoverChatModel, servers: Servers
+) -> None:
+    with get_usage_metadata_callback() as counter:
+        agent: Any = create_agent(chat, [])
+        question = {"messages": [("user", QUESTION)]}
+        servers[0].fault = fault
+        if isinstance(fault, faults.StreamError):
+            list(agent.stream(question, stream_mode="messages"))
+        else:
+            await agent.ainvoke(question)
+
+    assert list(counter.usage_metadata) == ["tiny"]
+    assert counter.usage_metadata["tiny"]["input_tokens"] == 5
+    assert counter.usage_metadata["tiny"]["output_tokens"] == 7
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_reader_who_goes_away_is_no_failure(is_async: bool) -> None:  # noqa: FBT001
+    model = FailoverChatModel(targets=[Streaming(chunks=["a", "b", "c"])])
+
+    if is_async:
+        chunks = model.astream("Hello")
+        await anext(chunks)
+        await chunks.aclose()  # type: ignore[attr-defined]
+    else:
+        stream = model.stream("Hello")
+        next(stream)
+        stream.close()  # type: ignore[attr-defined]
+
+    status = model.router.status().targets[0]
+    assert (status.failures, status.in_flight) == (0, 0)
+
+
+@pytest.mark.parametrize("on_broken_stream", ["raise", "resume"])
+@pytest.mark.parametrize("kind", [faults.StreamReset, faults.StreamError, faults.MalformedChunk])
+@pytest.mark.parametrize("events_of", [v2, v3, av3])
+async def test_an_answer_is_complete_with_its_finish_whatever_happens_then(
+    events_of: Any, kind: Any, on_broken_stream: str, servers: Servers
+) -> None:
+    urls = [f"{server.url}/v1" for server in servers]
+    chat = FailoverChatModel.from_urls(
+        urls, model="tiny", policy={"on_broken_stream": on_broken_stream}
+    )
+    words, finish = ANSWER.split(), 1
+    servers[0].fault = kind(after_chunks=len(words) + finish)
+
+    events = await events_of(chat, QUESTION)
+
+    assert not servers[1].requests
+    assert "'finish_reason': 'stop'" in repr(events[-1])
+    assert chat.router.status().targets[0].failures == 0
