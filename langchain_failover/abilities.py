@@ -13,6 +13,7 @@ from langchain_core.messages.utils import count_tokens_approximately
 from failover_core.engine.needs import CallOptions
 from failover_core.targets import Capability, Target
 from langchain_failover.children import fixed_model
+from langchain_failover.identity import Memory
 from langchain_failover.pool import Pool, Pooled
 
 _IN_PROFILES = {
@@ -27,12 +28,14 @@ _ASSUMED = frozenset(Capability) - {Capability.PREFILL}
 
 
 class ChatPool(Pool):
-    """A pool of chat models, which knows what its targets can do.
+    """A pool of chat models, which knows what its targets can do, and what they say they are.
 
     A target that does not say so itself can do what its model can, as far as that is known: of
     LangChain's profiles, and of classes without ``bind_tools``.
     """
 
+    memory: Memory
+    model_names: str
     _has_abilities: bool
     _counts_tokens: bool
     _smallest_window: int | None
@@ -42,6 +45,8 @@ class ChatPool(Pool):
         pool._has_abilities = any(target.supports is not None for target in pool)
         pool._counts_tokens = any(target.tokens_per_minute for target in pool)
         pool._smallest_window = min(filter(None, (t.context_window for t in pool)), default=None)
+        pool.memory = Memory(pool)
+        pool.model_names = ", ".join(dict.fromkeys(str(one.model or one.name) for one in pool))
         return pool
 
     def options(self, messages: Sequence[BaseMessage], arguments: dict[str, Any]) -> CallOptions:

@@ -11,8 +11,9 @@ from langchain_core.messages import BaseMessage
 from pydantic import model_validator
 
 from langchain_failover.abilities import ChatPool
+from langchain_failover.bound import Bound
 from langchain_failover.children import known_models, model_behind
-from langchain_failover.identity import common_profile, identity_of
+from langchain_failover.identity import common_profile, identities_of, tracing_of
 from langchain_failover.pool import Pool, Pooled
 
 
@@ -28,7 +29,7 @@ class Described(BaseChatModel, Pooled):
     def model_name(self) -> str:
         """Names of the targets' models; the answer's metadata names the one that served."""
         # All of them: agents look up by this name what a model can do, and take it for granted.
-        return ", ".join(dict.fromkeys(str(one.model or one.name) for one in self._pool()))
+        return self._chat_pool().model_names
 
     @property
     def _llm_type(self) -> str:
@@ -36,7 +37,13 @@ class Described(BaseChatModel, Pooled):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {"targets": [identity_of(target) for target in self._pool()]}
+        return {"targets": self._chat_pool().memory.of(identities_of)}
+
+    def _get_invocation_params(
+        self, stop: list[str] | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        # As the base class does it, but for its detour over a deprecated method.
+        return {**self._identifying_params, "_type": self._llm_type, "stop": stop, **kwargs}
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
         """Return the cache key: it differs whenever that of any child would."""
@@ -44,10 +51,13 @@ class Described(BaseChatModel, Pooled):
         return "".join([super()._get_llm_string(stop, **kwargs), *keys])
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        for model, arguments in self._children():
-            bound_stop = arguments.pop("stop", None)
-            return model._get_ls_params(stop=stop or bound_stop, **{**arguments, **kwargs})
-        return super()._get_ls_params(stop=stop, **kwargs)
+        # What is bound is put into each child's own words, and says nothing before that.
+        said = {name: value for name, value in kwargs.items() if not isinstance(value, Bound)}
+        if said or stop:
+            params = tracing_of(self._pool(), stop, **said)
+        else:
+            params = self._chat_pool().memory.of(tracing_of)
+        return params.copy() if params else super()._get_ls_params(stop=stop, **kwargs)
 
     def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None]) -> dict[str, Any]:
         usages = [output.get("token_usage") for output in llm_outputs if output]

@@ -3,19 +3,56 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
+from langchain_core.language_models import LangSmithParams
 from langchain_core.language_models.model_profile import ModelProfile
 from pydantic import SecretBytes, SecretStr
 
 from failover_core.redaction import MASK
 from failover_core.targets import Target
-from langchain_failover.children import known_models
+from langchain_failover.children import fixed_model, known_models
+from langchain_failover.pool import Pooled
+
+T = TypeVar("T")
 
 _PLAIN = (str, int, float, bool)
 _SECRET = re.compile(r"key|token$|secret|password|authorization|headers|credential", re.IGNORECASE)
+
+
+class Memory:
+    """Remembers what the chat models of targets say of themselves, which every call wants to know.
+
+    They are asked again when a field of one has been assigned to; what changes within a value
+    goes unnoticed. Models that the config of a call chooses, and pools, are asked every time.
+
+    Args:
+        targets: of a pool.
+    """
+
+    def __init__(self, targets: Iterable[Target]) -> None:
+        self._targets = tuple(targets)
+        models = (fixed_model(target.client) for target in self._targets)
+        self._models = [one for one in models if one is not None and not isinstance(one, Pooled)]
+        self._answers: dict[Callable[..., Any], tuple[list[dict[str, Any]], Any]] = {}
+
+    def of(self, question: Callable[[Sequence[Target]], T]) -> T:
+        """Return ``question(targets)``, from memory if it can be."""
+        if len(self._models) < len(self._targets):
+            return question(self._targets)
+        fields = [model.__dict__ for model in self._models]
+        known = self._answers.get(question)
+        if known is None or known[0] != fields:
+            known = [dict(one) for one in fields], question(self._targets)
+            self._answers[question] = known
+        return cast("T", known[1])
+
+
+def identities_of(targets: Sequence[Target]) -> list[dict[str, Any]]:
+    """Return the identity of each target."""
+    return [identity_of(target) for target in targets]
 
 
 def identity_of(target: Target) -> dict[str, Any]:
@@ -24,6 +61,16 @@ def identity_of(target: Target) -> dict[str, Any]:
         parameters = {**model._identifying_params, **arguments}
         return {"name": target.name, "type": model._llm_type, **_without_secrets(parameters)}
     return {"name": target.name, "type": type(target.client).__name__}
+
+
+def tracing_of(
+    targets: Sequence[Target], stop: list[str] | None = None, **arguments: Any
+) -> LangSmithParams | None:
+    """Return what LangSmith is told of the first chat model that is known; None if none is."""
+    for model, own in known_models(target.client for target in targets):
+        bound_stop = own.pop("stop", None)
+        return model._get_ls_params(stop=stop or bound_stop, **{**own, **arguments})
+    return None
 
 
 def _without_secrets(value: Any) -> Any:
