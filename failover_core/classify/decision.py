@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 from failover_core.classify import codes, text
 from failover_core.classify.evidence import Evidence, gather
 from failover_core.classify.types import class_of_type, status_of_type
-from failover_core.errors import ErrorClass, FailoverError, ResponseStatusError
+from failover_core.errors import ErrorClass, FailoverError, ResponseStatusError, UnsupportedError
 
 Verdict: TypeAlias = tuple[ErrorClass, tuple[str, ...]]
 """A class, and the facts that led to it as the summary shows them."""
@@ -150,6 +150,8 @@ def _by_text(error: BaseException, evidence: Evidence) -> Verdict | None:
 
 def _summary(error: BaseException, decisive: BaseException, facts: tuple[str, ...]) -> str:
     name = type(error).__name__
+    if isinstance(error, UnsupportedError):
+        return f"{name}: {error}"  # its words are this library's own
     if decisive is not error:
         name = f"{name} from {type(decisive).__name__}"
     return f"{name} ({', '.join(facts)})" if facts else name

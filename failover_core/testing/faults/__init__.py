@@ -22,6 +22,7 @@ from failover_core.testing.faults.lists import (
     ZeroVectors,
 )
 from failover_core.testing.faults.streams import (
+    Dying,
     MalformedChunk,
     MissingDone,
     StreamEnd,
@@ -46,6 +47,7 @@ from failover_core.testing.faults.transport import (
 __all__ = [
     "Bandwidth",
     "DuplicateIndex",
+    "Dying",
     "EmptyVectors",
     "ErrorInside200",
     "Fault",

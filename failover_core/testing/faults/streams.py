@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from failover_core.testing.faults.answers import error_body
 from failover_core.testing.faults.base import Fault
+from failover_core.testing.faults.transport import Reset
 from failover_core.testing.framing import Reply
 
 if TYPE_CHECKING:
@@ -40,6 +41,18 @@ class StreamReset(_Break):
         await _play_cut(self, exchange)
         if exchange.reply.events is not None:
             exchange.reset()
+
+
+@dataclass(frozen=True, slots=True)
+class Dying(StreamReset):
+    """A TCP reset in the middle of every answer, be it a stream or not."""
+
+    async def play(self, exchange: Exchange) -> None:
+        """Send the beginning of the answer and reset the connection."""
+        if exchange.reply.events is not None:
+            await StreamReset.play(self, exchange)
+        else:
+            await Reset(sum(map(len, exchange.reply.pieces())) // 2).play(exchange)
 
 
 @dataclass(frozen=True, slots=True)

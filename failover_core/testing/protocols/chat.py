@@ -17,6 +17,7 @@ from failover_core.testing.protocols import errors
 
 _PIECE = re.compile(r"\s*\S+\s?")
 _TELLING_WORD = 4
+_KEY = re.compile(r"['\"`](\w+)['\"`](?=[^.?!]*\bkeys?\b)")
 _numbers = itertools.count(1)
 
 
@@ -51,8 +52,12 @@ def chat(body: dict[str, Any]) -> Reply:
        tool has answered the user's last message yet, and that message has the tool's name or a
        word of at least four letters out of it. Arguments are ``value_for`` the tool's schema.
     2. ``response_format`` with a JSON schema is answered with ``value_for`` that schema, and
-       ``json_object`` with ``{"answer": ...}``.
+       ``json_object`` with ``{"answer": ...}``, or with the keys that the user's last message
+       quotes in a sentence before the word "key" or "keys".
     3. Anything else is answered by ``answer``: a quotation from the prompt.
+
+    The usage counts words. All messages but the last count as cached; under a
+    ``reasoning_effort`` as many tokens as the answer has were reasoning.
     """
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
@@ -64,7 +69,7 @@ def chat(body: dict[str, Any]) -> Reply:
         "model": body["model"],
         "system_fingerprint": "fp_testing",
     }
-    usage = _usage(messages, said)
+    usage = _usage(body, said)
     if body.get("stream"):
         options = body.get("stream_options") or {}
         tail = usage if options.get("include_usage") else None
@@ -88,7 +93,8 @@ def _say(body: dict[str, Any], prompt: Prompt) -> _Message:
         value = value_for(wanted["json_schema"]["schema"], prompt.user)
         return _Message(orjson.dumps(value).decode())
     if wanted.get("type") == "json_object":
-        return _Message(orjson.dumps({"answer": answer(prompt)}).decode())
+        keys = _KEY.findall(prompt.user) or ["answer"]
+        return _Message(orjson.dumps(dict.fromkeys(keys, answer(prompt))).decode())
     return _cut(answer(prompt), body)
 
 
@@ -144,7 +150,7 @@ def _cut(text: str, body: dict[str, Any]) -> _Message:
 
 
 def _events(
-    common: dict[str, Any], said: _Message, usage: dict[str, int] | None
+    common: dict[str, Any], said: _Message, usage: dict[str, Any] | None
 ) -> Iterator[dict[str, Any] | bytes]:
     common = {**common, "object": "chat.completion.chunk"}
     for delta in said.deltas():
@@ -157,13 +163,19 @@ def _events(
     yield b"data: [DONE]\n\n"
 
 
-def _usage(messages: list[dict[str, Any]], said: _Message) -> dict[str, int]:
-    prompt = sum(len(words(str(message.get("content") or ""))) for message in messages)
-    completion = len(words(said.content)) + sum(
-        len(words(call["function"]["arguments"])) for call in said.tool_calls
-    )
+def _usage(body: dict[str, Any], said: _Message) -> dict[str, Any]:
+    *earlier, last = (_size(message) for message in body["messages"])
+    calls = (call["function"]["arguments"] for call in said.tool_calls)
+    shown = sum(len(words(text)) for text in (said.content, *calls))
+    thought = shown if body.get("reasoning_effort") else 0
     return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
+        "prompt_tokens": sum(earlier) + last,
+        "completion_tokens": shown + thought,
+        "total_tokens": sum(earlier) + last + shown + thought,
+        "prompt_tokens_details": {"audio_tokens": 0, "cached_tokens": sum(earlier)},
+        "completion_tokens_details": {"audio_tokens": 0, "reasoning_tokens": thought},
     }
+
+
+def _size(message: dict[str, Any]) -> int:
+    return len(words(str(message.get("content") or "")))
