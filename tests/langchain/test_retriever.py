@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -93,6 +94,19 @@ async def test_the_childrens_runs_are_nested_in_one(is_async: bool, servers: Ser
     (_, outer, none), *inner = runs.started
     assert none is None
     assert [parent for _, _, parent in inner] == [outer, outer]
+
+
+class Native(Broken):
+    """Finds in the event loop alone, and notes where."""
+
+    async def _aget_relevant_documents(self, query: str, *, run_manager: Any) -> list[Document]:
+        return [Document(str(threading.get_ident()))]
+
+
+async def test_async_calls_stay_in_the_event_loop() -> None:
+    found = await FailoverRetriever(targets=[Native()]).ainvoke("x")
+
+    assert [one.page_content for one in found] == [str(threading.get_ident())]
 
 
 def test_all_errors_are_told_when_no_retriever_can() -> None:
