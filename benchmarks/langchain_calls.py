@@ -1,7 +1,7 @@
 """What failover adds to a call under LangChain: ``python -m benchmarks.langchain_calls``.
 
 The chat model does nothing, and nobody listens, so that all the time is LangChain's and ours. The
-contestants take turns in every round, a few calls at a time. Each cell is the median over the
+contestants take turns in every round. Each cell is the median over the
 rounds: microseconds a call, and times the bare model in the same round. Only the latter means
 something on another machine.
 """
@@ -24,7 +24,7 @@ from typing_extensions import override
 
 from langchain_failover import FailoverChatModel
 
-CALLS = 20
+CALLS = 100
 """Calls of a contestant in a row."""
 
 CHUNKS = 20
@@ -107,7 +107,7 @@ class Idle(BaseChatModel):
 def main() -> None:
     """Measure and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=31)
+    parser.add_argument("--rounds", type=int, default=11)
     arguments = parser.parse_args()
     groups = [contestants(), contestants(lambda model: model.bind_tools([TOOL]))]
     print(f"| no handlers | {' | '.join(DOORS)} |")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Self
 
 from langchain_core.language_models import BaseChatModel
@@ -51,22 +52,14 @@ class Finish:
     missing reason tells. After it, nothing can break any more: the answer is complete.
 
     Attributes:
-        is_known: whether the model's protocol is one that gives a reason.
         is_seen: whether it has been given.
     """
 
-    is_known: bool
     is_seen: bool = False
-
-    @classmethod
-    def of(cls, model: BaseChatModel) -> Self:
-        """Return the watch for a stream of a model; only OpenAI's protocol is known to tell."""
-        # By name: langchain-openai may not be installed, and dozens of integrations build on it.
-        return cls(any(base.__name__ == _ENDS_WITH_REASON for base in type(model).__mro__))
 
     def see(self, chunk: ChatGenerationChunk) -> None:
         """Note a chunk of the stream."""
-        if self.is_known and not self.is_seen:
+        if not self.is_seen:
             self.is_seen = _has_reason(chunk)
 
     def __enter__(self) -> Self:
@@ -74,10 +67,17 @@ class Finish:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
         """Raise BrokenStreamError at an end without a finish; drop an error that comes after it."""
-        if error is None and self.is_known and not self.is_seen:
+        if error is None and not self.is_seen:
             message = "the stream ended without a finish reason"
             raise BrokenStreamError(message)
         return self.is_seen and isinstance(error, Exception)
+
+
+@lru_cache(maxsize=256)
+def has_finish(kind: type[BaseChatModel]) -> bool:
+    """Return whether streams of a kind of model give a reason; OpenAI's protocol is known to."""
+    # By name: langchain-openai may not be installed, and dozens of integrations build on it.
+    return any(base.__name__ == _ENDS_WITH_REASON for base in kind.__mro__)
 
 
 def _has_reason(chunk: ChatGenerationChunk) -> bool:
@@ -99,7 +99,7 @@ def signed(result: ChatResult, call: Call, by: Target | None = None) -> ChatResu
     report = call.report if by is None else {**call.report, "target": by.name, "model": by.model}
     for generation in result.generations:
         message = generation.message
-        message.response_metadata = {**message.response_metadata, REPORT: report}
+        message.response_metadata[REPORT] = report
         _charge(call, message)
     return result
 
@@ -118,18 +118,19 @@ class Signature:
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self._latest: ChatGenerationChunk | None = None
+        self._latest: BaseMessage | None = None
         self._is_signed = False
 
     def on(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
         """Return a chunk to pass on, signed if it is the last."""
+        message = chunk.message
         if self._latest and self._call.is_resuming:
             # A message is known by its id, and this is still the same one.
-            chunk.message.id = self._latest.message.id
-        self._latest = chunk
-        _charge(self._call, chunk.message)
-        if getattr(chunk.message, "chunk_position", None) == "last" and not self._is_signed:
-            chunk.message.response_metadata[REPORT] = self._call.report
+            message.id = self._latest.id
+        self._latest = message
+        _charge(self._call, message)
+        if getattr(message, "chunk_position", None) == "last" and not self._is_signed:
+            message.response_metadata[REPORT] = self._call.report
             self._is_signed = True
         return chunk
 
@@ -137,7 +138,7 @@ class Signature:
         """Yield the chunk to add at the end, if the stream did not mark its last one."""
         if self._is_signed:
             return
-        latest = self._latest.message if self._latest else AIMessageChunk(content="")
+        latest = self._latest or AIMessageChunk(content="")
         yield ChatGenerationChunk(
             message=AIMessageChunk(
                 content="" if isinstance(latest.content, str) else [],

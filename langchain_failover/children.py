@@ -2,9 +2,8 @@
 
 ``FailoverChatModel`` calls ``_generate`` and ``_stream`` of its children instead of ``invoke``
 and ``stream``, so that a call is one run in a trace and its tokens count once. What ``invoke``
-would have done around them is done here: the child's own arguments, its rate limiter, and its
-word on whether it streams. Its cache, callbacks, tags and metadata belong to a run of its own,
-which there is not: those of the FailoverChatModel hold.
+would have done around them is done here: the child's own arguments, its cache, its rate limiter,
+and its word on whether it streams; ``child_runs`` sees to its callbacks, tags and metadata.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
 from langchain_core.runnables.config import merge_configs
 from langchain_core.runnables.configurable import DynamicRunnable
 
-from langchain_failover.answers import Finish
+from langchain_failover.answers import Finish, has_finish
 from langchain_failover.bound import TRACING_ONLY, in_words_of
 
 
@@ -81,7 +80,7 @@ def known_models(clients: Iterable[Any]) -> Iterator[tuple[BaseChatModel, dict[s
             yield model_behind(client)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Child:
     """A chat model and the arguments of one attempt."""
 
@@ -108,14 +107,18 @@ class Child:
         return cls(model, arguments)
 
     def generate(self, messages: list[BaseMessage]) -> ChatResult:
-        """Answer at once."""
+        """Answer at once, perhaps from the model's own cache."""
+        if self.model.cache:
+            return self.model._generate_with_cache(messages, **self.arguments)
         self._wait_for_turn()
         if self.model._should_stream(async_api=False, **self.arguments):
             return generate_from_stream(self._chunks(messages))
         return self.model._generate(messages, **self.arguments)
 
     async def agenerate(self, messages: list[BaseMessage]) -> ChatResult:
-        """Answer at once."""
+        """Answer at once, perhaps from the model's own cache."""
+        if self.model.cache:
+            return await self.model._agenerate_with_cache(messages, **self.arguments)
         await self._await_turn()
         if self.model._should_stream(async_api=True, **self.arguments):
             return await agenerate_from_stream(self._achunks(messages))
@@ -125,30 +128,23 @@ class Child:
         """Answer in chunks; in a single one if the model does not stream."""
         self._wait_for_turn()
         if self.model._should_stream(async_api=False, **{**self.arguments, "stream": True}):
-            yield from self._chunks(messages)
-        else:
-            yield _whole(self.model._generate(messages, **self.arguments))
+            return self._chunks(messages)
+        return iter([_whole(self.model._generate(messages, **self.arguments))])
 
     async def astream(self, messages: list[BaseMessage]) -> AsyncIterator[ChatGenerationChunk]:
         """Answer in chunks; in a single one if the model does not stream."""
         await self._await_turn()
         if self.model._should_stream(async_api=True, **{**self.arguments, "stream": True}):
-            async for chunk in self._achunks(messages):
-                yield chunk
-        else:
-            yield _whole(await self.model._agenerate(messages, **self.arguments))
+            return self._achunks(messages)
+        return _one(_whole(await self.model._agenerate(messages, **self.arguments)))
 
     def _chunks(self, messages: list[BaseMessage]) -> Iterator[ChatGenerationChunk]:
-        with Finish.of(self.model) as finish:
-            for chunk in self.model._stream(messages, **self.arguments):
-                finish.see(chunk)
-                yield chunk
+        chunks = self.model._stream(messages, **self.arguments)
+        return _watched(chunks) if has_finish(type(self.model)) else chunks
 
-    async def _achunks(self, messages: list[BaseMessage]) -> AsyncIterator[ChatGenerationChunk]:
-        with Finish.of(self.model) as finish:
-            async for chunk in self.model._astream(messages, **self.arguments):
-                finish.see(chunk)
-                yield chunk
+    def _achunks(self, messages: list[BaseMessage]) -> AsyncIterator[ChatGenerationChunk]:
+        chunks = self.model._astream(messages, **self.arguments)
+        return _awatched(chunks) if has_finish(type(self.model)) else chunks
 
     def _wait_for_turn(self) -> None:
         if self.model.rate_limiter:
@@ -157,6 +153,26 @@ class Child:
     async def _await_turn(self) -> None:
         if self.model.rate_limiter:
             await self.model.rate_limiter.aacquire(blocking=True)
+
+
+def _watched(chunks: Iterator[ChatGenerationChunk]) -> Iterator[ChatGenerationChunk]:
+    with Finish() as finish:
+        for chunk in chunks:
+            finish.see(chunk)
+            yield chunk
+
+
+async def _awatched(
+    chunks: AsyncIterator[ChatGenerationChunk],
+) -> AsyncIterator[ChatGenerationChunk]:
+    with Finish() as finish:
+        async for chunk in chunks:
+            finish.see(chunk)
+            yield chunk
+
+
+async def _one(chunk: ChatGenerationChunk) -> AsyncIterator[ChatGenerationChunk]:
+    yield chunk
 
 
 def _whole(result: ChatResult) -> ChatGenerationChunk:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from langchain_core.callbacks.manager import BaseRunManager
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableConfig
@@ -16,6 +17,7 @@ from failover_core.errors import UnsupportedError
 from failover_core.resuming import Resume
 from langchain_failover.answers import signed
 from langchain_failover.bound import Bound
+from langchain_failover.child_runs import ChildRuns
 from langchain_failover.children import Child
 from langchain_failover.splicing import shown_text, with_text
 
@@ -28,7 +30,8 @@ class Request:
         messages: of it.
         stop: where the answer is to stop, or None for what each child has of its own.
         arguments: further ones of the call.
-        config: what a chain, or the caller, selects of configurable children.
+        config: what the caller selects of configurable children.
+        run: the call in a trace.
         is_checked: whether an answer that does not keep to its schema counts as none.
         misfit: the first such answer, and the attempt that gave it.
     """
@@ -37,6 +40,7 @@ class Request:
     stop: list[str] | None
     arguments: dict[str, Any]
     config: RunnableConfig
+    run: BaseRunManager | None
     is_checked: bool
     misfit: tuple[Attempt, ChatResult] | None = field(default=None, init=False)
 
@@ -52,9 +56,9 @@ class Request:
         """Answer in chunks, at the target of an attempt."""
         return self._child(attempt.client).stream(self.messages)
 
-    def astream(self, attempt: Attempt) -> AsyncIterator[ChatGenerationChunk]:
+    async def astream(self, attempt: Attempt) -> AsyncIterator[ChatGenerationChunk]:
         """Answer in chunks, at the target of an attempt."""
-        return self._child(attempt.client).astream(self.messages)
+        return await self._child(attempt.client).astream(self.messages)
 
     @property
     def resume(self) -> Resume[ChatGenerationChunk]:
@@ -86,10 +90,11 @@ class Request:
     def _resume(self, prefill: Any) -> Resume[ChatGenerationChunk]:
         # Servers that hold an answer to a schema begin it anew after a prefill.
         is_free = "response_format" not in self.arguments
-        return Resume(shown_text, with_text, prefill if is_free else None)
+        return Resume(shown_text, with_text, prefill if is_free else None, keeps_rest=True)
 
-    def _child(self, client: Any) -> Child:
-        return Child.of(client, self.stop, self.arguments, self.config)
+    def _child(self, client: Any) -> Child | ChildRuns:
+        child = Child.of(client, self.stop, self.arguments, self.config)
+        return ChildRuns(child, self.run) if child.model.callbacks else child
 
     def _checked(self, attempt: Attempt, result: ChatResult) -> ChatResult:
         """Return a result that keeps to the schema it was asked for, if it was for any.

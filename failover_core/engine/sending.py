@@ -80,6 +80,10 @@ async def achunks_of(
         source = await _within(source, call.silence(attempt))
     iterator = aiter(source)
     try:
+        if not call.is_timed(attempt):
+            async for chunk in iterator:
+                yield chunk
+            return
         while True:
             silence = call.silence(attempt)  # raises when no time is left: nothing is begun then
             try:
