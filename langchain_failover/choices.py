@@ -11,6 +11,8 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
+from failover_core.engine.call import Call
+from failover_core.router import Router
 from failover_core.targets import Target
 
 PREFERENCE = "failover"
@@ -73,6 +75,15 @@ class Choice:
             if name is not None and any(target.name == name for target in targets):
                 return str(name)
         return None
+
+
+def begin(router: Router) -> Call:
+    """Begin a call that no config is handed to; that of the running chain may choose for it."""
+    chosen = _NOTHING_CHOSEN.preferred_among(router.targets)
+    return router.begin(preferred_target=chosen) if chosen else router.begin()
+
+
+_NOTHING_CHOSEN = Choice(RunnableConfig(), None)
 
 
 class Choosing(BaseChatModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, Self, cast
 
 from langchain_core.embeddings import Embeddings
@@ -18,6 +19,7 @@ from failover_core.engine.strategies import Strategy
 from failover_core.errors import ConfigurationError
 from failover_core.policy import FailoverPolicy
 from failover_core.targets import Target, model_of
+from langchain_failover.choices import begin
 from langchain_failover.pool import Pool, UrlPooled
 
 
@@ -29,7 +31,7 @@ class _EmbeddingPool(Pool):
     def __new__(cls, targets: Any, settings: dict[str, Any]) -> Self:
         pool = super().__new__(cls, targets, settings)
         pool.embedder = Embedder(
-            pool.router.begin,
+            partial(begin, pool.router),
             dimension=settings["dimension"],
             batch_size=settings["batch_size"],
         )

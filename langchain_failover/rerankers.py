@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Self
 
 from langchain_core.callbacks import Callbacks
@@ -16,6 +17,7 @@ from failover_core.config import reranker_arguments
 from failover_core.engine.strategies import Strategy
 from failover_core.policy import FailoverPolicy
 from failover_core.reranking import RankedDocument, Ranking, RerankClient, Reranker
+from langchain_failover.choices import begin
 from langchain_failover.compressors import Compression
 from langchain_failover.pool import UrlPooled
 
@@ -139,7 +141,9 @@ class FailoverReranker(BaseDocumentCompressor, UrlPooled):
         return _copies(documents, await self._reranker().arerank(len(documents), ask))
 
     def _reranker(self) -> Reranker:
-        return Reranker(self.router.begin, top_n=self.top_n, score_threshold=self.score_threshold)
+        return Reranker(
+            partial(begin, self.router), top_n=self.top_n, score_threshold=self.score_threshold
+        )
 
     def _adapted(self, child: Any) -> Any:
         if isinstance(child, BaseDocumentCompressor | RerankClient):

@@ -20,8 +20,10 @@ from pydantic import Field
 
 from failover_core.children import UnfitError
 from failover_core.engine.attempt import Attempt
+from failover_core.engine.call import Call
 from failover_core.engine.drivers import arun, run
 from failover_core.errors import ConfigurationError
+from langchain_failover.choices import Choice
 from langchain_failover.documents import checked_documents, told_k
 from langchain_failover.pool import Pooled
 
@@ -65,10 +67,13 @@ class FailoverRetriever(BaseRetriever, Pooled):
         Args:
             input: the query.
             config: of the call; it holds for the retriever that serves too.
-            **kwargs: ``k``, and further arguments for the retriever that serves.
+                ``{"configurable": {"failover": "name"}}`` names the target to try first, of
+                every pool in the chain that has it.
+            **kwargs: ``k``, ``preferred_target`` (here there must be such a target), and further
+                arguments for the retriever that serves.
 
         Raises:
-            ConfigurationError: ``k`` is no number of documents.
+            ConfigurationError: ``k`` is no number of documents, or there is no such target.
             AllTargetsFailedError: no retriever could answer.
         """
         return super().invoke(input, config, call_config=config, **kwargs)
@@ -85,35 +90,39 @@ class FailoverRetriever(BaseRetriever, Pooled):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **kwargs: Any
     ) -> list[Document]:
-        search = self._search(run_manager.get_child(), **kwargs)
+        call, search = self._begin(run_manager.get_child(), **kwargs)
 
         def send(attempt: Attempt) -> list[Document]:
             child, arguments = search.for_child(attempt.client)
             return search.found(child.invoke(query, search.config, **arguments))
 
-        return run(self.router.begin(), send)
+        return run(call, send)
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **kwargs: Any
     ) -> list[Document]:
-        search = self._search(run_manager.get_child(), **kwargs)
+        call, search = self._begin(run_manager.get_child(), **kwargs)
 
         async def send(attempt: Attempt) -> list[Document]:
             child, arguments = search.for_child(attempt.client)
             return search.found(await child.ainvoke(query, search.config, **arguments))
 
-        return await arun(self.router.begin(), send)
+        return await arun(call, send)
 
-    def _search(
+    def _begin(
         self,
         callbacks: BaseCallbackManager,
         *,
         call_config: RunnableConfig | None = None,
+        preferred_target: str | None = None,
         k: int | None = None,
         **kwargs: Any,
-    ) -> _Search:
+    ) -> tuple[Call, _Search]:
+        wanted = self.k if k is None else _checked_k(k)
         config = patch_config(call_config, callbacks=callbacks)
-        return _Search(config, self.k if k is None else _checked_k(k), kwargs)
+        preferred = Choice(config, preferred_target).preferred_among(self._pool())
+        call = self.router.begin(preferred_target=preferred)
+        return call, _Search(config, wanted, kwargs)
 
     def _adapted(self, child: Any) -> Any:
         if isinstance(child, Runnable) and not isinstance(child, BaseLanguageModel):
