@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.messages import BaseMessage
 from langchain_core.tools import BaseTool, tool
+
+from failover_core.testing import FaultServer
+from langchain_failover import FailoverChatModel
 
 Ask = Callable[..., Awaitable[list[BaseMessage]]]
 
@@ -89,3 +92,9 @@ def told(message: BaseMessage) -> dict[str, Any]:
         call.pop("id")
     data.pop("tool_call_id", None)
     return data
+
+
+def pool_over(servers: Sequence[FaultServer], **policy: Any) -> FailoverChatModel:
+    """Return a pool of chat models over servers."""
+    urls = [f"{server.url}/v1" for server in servers]
+    return FailoverChatModel.from_urls(urls, model="tiny", policy=policy)

@@ -5,11 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from langchain_core.messages import AIMessageChunk
 
+from failover_core.testing import faults
 from tests.langchain.agents import UNTOLD
 
 Events = list[dict[str, Any]]
+
+QUESTION = "one two three four five"
+ANSWER = f"You said: {QUESTION}"
+V3_IS_BETA = [
+    pytest.mark.filterwarnings("ignore:The (function|method) `.*_v3` is in beta"),
+    pytest.mark.filterwarnings("ignore:The v3 streaming protocol"),
+]
+
+PRIMARY: dict[str, Any] = {
+    "healthy": None,
+    "dead": faults.Refuse(),
+    "breaks at once": faults.StreamReset(after_chunks=0),
+    "breaks later": faults.StreamError(after_chunks=3),
+}
+"""How the first of two targets fares; None is well."""
+
+primaries = pytest.mark.parametrize("fault", PRIMARY.values(), ids=PRIMARY)
 
 ADDED = {"failover", "chunk_position"}
 """What a pool adds to the last chunk, and with it to the message that LangChain adds up."""

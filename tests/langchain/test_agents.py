@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from failover_core import BrokenStreamError
 from failover_core.testing import FaultServer, faults
 from langchain_failover import AllTargetsFailedError, FailoverChatModel
-from tests.langchain.agents import SUM, WAYS, Adder, Ask, names_of, servers_of, told
+from tests.langchain.agents import SUM, WAYS, Adder, Ask, names_of, pool_over, servers_of, told
 from tests.langchain.children import openai_child
 
 Servers = tuple[FaultServer, FaultServer]
@@ -123,20 +123,12 @@ async def test_an_agent_hears_of_all_errors_when_no_target_lives(
     assert adder.runs == [(3, 4)]
 
 
-def resuming(servers: Servers, on_broken_stream: str) -> FailoverChatModel:
-    return FailoverChatModel.from_urls(
-        [f"{server.url}/v1" for server in servers],
-        model="tiny",
-        policy={"on_broken_stream": on_broken_stream},
-    )
-
-
 @both_streams
 @pytest.mark.parametrize("after_chunks", [1, 3])
 async def test_an_answer_that_breaks_off_is_finished_by_the_next_target(
     ask: Ask, after_chunks: int, servers: Servers
 ) -> None:
-    chat = resuming(servers, "resume")
+    chat = pool_over(servers, on_broken_stream="resume")
     servers[0].fault = faults.StreamReset(after_chunks=after_chunks)
 
     messages = await ask(create_agent(chat, []), "one two three four")
@@ -152,23 +144,33 @@ async def test_an_answer_that_breaks_off_is_raised_if_the_policy_says_so(
     servers[0].fault = faults.StreamEnd(after_chunks=3)
 
     with pytest.raises(BrokenStreamError):
-        await ask(create_agent(resuming(servers, "raise"), []), "one two three four")
+        await ask(
+            create_agent(pool_over(servers, on_broken_stream="raise"), []), "one two three four"
+        )
 
     assert not servers[1].requests
 
 
 @both_streams
-@pytest.mark.parametrize("on_broken_stream", ["raise", "resume"])
-async def test_a_tool_call_that_breaks_off_runs_no_tool(
-    ask: Ask, on_broken_stream: str, servers: Servers
-) -> None:
+async def test_a_tool_call_that_breaks_off_runs_no_tool(ask: Ask, servers: Servers) -> None:
     servers[0].fault = faults.StreamEnd(after_chunks=1)
     adder = Adder()
 
     with pytest.raises(BrokenStreamError):
-        await ask(create_agent(resuming(servers, on_broken_stream), [adder.tool]))
+        await ask(create_agent(pool_over(servers, on_broken_stream="raise"), [adder.tool]))
 
     assert not adder.runs
+
+
+@both_streams
+async def test_a_tool_call_that_is_resumed_runs_its_tool_once(ask: Ask, servers: Servers) -> None:
+    servers[0].fault = faults.StreamEnd(after_chunks=1)
+    adder = Adder()
+
+    messages = await ask(create_agent(pool_over(servers, on_broken_stream="resume"), [adder.tool]))
+
+    assert messages[-1].text == "7"
+    assert adder.runs == [(3, 4)]
 
 
 @both_streams
@@ -178,7 +180,7 @@ async def test_a_turn_that_breaks_before_its_tool_call_runs_the_tool_once(
     servers[0].fault = faults.StreamReset(after_chunks=0)
     adder = Adder()
 
-    messages = await ask(create_agent(resuming(servers, "raise"), [adder.tool]))
+    messages = await ask(create_agent(pool_over(servers, on_broken_stream="raise"), [adder.tool]))
 
     assert messages[-1].text == "7"
     assert adder.runs == [(3, 4)]

@@ -6,8 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from langchain.agents import create_agent
-from langchain_core.callbacks import AsyncCallbackHandler, get_usage_metadata_callback
+from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.language_models import BaseChatModel
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
@@ -16,29 +15,25 @@ from langchain_core.runnables import RunnableConfig
 from failover_core import BrokenStreamError
 from failover_core.testing import FaultServer, faults
 from langchain_failover import AllTargetsFailedError, FailoverChatModel
-from tests.langchain.agents import SUM, Adder, names_of
+from tests.langchain.agents import SUM, Adder, names_of, pool_over
 from tests.langchain.children import Runs, Streaming, Told, openai_child
-from tests.langchain.recorded import av3, plain, reports_in, tree, v2, v3
+from tests.langchain.conftest import Door
+from tests.langchain.recorded import (
+    ANSWER,
+    QUESTION,
+    V3_IS_BETA,
+    av3,
+    plain,
+    primaries,
+    reports_in,
+    tree,
+    v2,
+    v3,
+)
 
 Servers = tuple[FaultServer, FaultServer]
 
-QUESTION = "one two three four five"
-ANSWER = f"You said: {QUESTION}"
-RESUME = {"on_broken_stream": "resume"}
-BETA = "ignore:The (function|method) `.*_v3` is in beta"
-
-pytestmark = [
-    pytest.mark.filterwarnings(BETA),
-    pytest.mark.filterwarnings("ignore:The v3 streaming protocol"),
-]
-
-PRIMARY: dict[str, Any] = {
-    "healthy": None,
-    "dead": faults.Refuse(),
-    "breaks at once": faults.StreamReset(after_chunks=0),
-    "breaks later": faults.StreamError(after_chunks=3),
-}
-primaries = pytest.mark.parametrize("fault", PRIMARY.values(), ids=PRIMARY)
+pytestmark = V3_IS_BETA
 
 
 @pytest.fixture
@@ -50,8 +45,7 @@ def bare(servers: Servers) -> BaseChatModel:
 @pytest.fixture
 def chat(servers: Servers) -> FailoverChatModel:
     """A pool that resumes streams."""
-    urls = [f"{server.url}/v1" for server in servers]
-    return FailoverChatModel.from_urls(urls, model="tiny", policy=RESUME)
+    return pool_over(servers, on_broken_stream="resume")
 
 
 @primaries
@@ -137,8 +131,7 @@ async def test_a_typed_stream_ends_its_run_when_nobody_answers(
 
 
 async def test_a_typed_stream_raises_a_break_that_is_not_resumed(servers: Servers) -> None:
-    urls = [f"{server.url}/v1" for server in servers]
-    chat = FailoverChatModel.from_urls(urls, model="tiny")
+    chat = pool_over(servers)
     servers[0].fault = faults.StreamEnd(after_chunks=3)
     stream: Any = chat.stream_events(QUESTION, version="v3")
 
@@ -166,67 +159,6 @@ async def test_a_chain_has_the_events_that_it_has_over_the_child(
     assert tree(ours) == tree(theirs)
 
 
-@primaries
-async def test_an_agent_has_the_events_that_it_has_over_the_child(
-    fault: Any, chat: FailoverChatModel, bare: BaseChatModel, servers: Servers
-) -> None:
-    question = {"messages": [("user", SUM)]}
-    theirs = await v2(create_agent(bare, [Adder().tool]), question)
-    # A tool call cannot be resumed, so the break comes in the turn after it.
-    servers[0].script([None, fault] if isinstance(fault, faults.StreamError) else [])
-    if not isinstance(fault, faults.StreamError):
-        servers[0].fault = fault
-    adder = Adder()
-
-    ours = await v2(create_agent(chat, [adder.tool]), question)
-
-    assert [event["event"] for event in ours] == [event["event"] for event in theirs]
-    assert tree(ours) == tree(theirs)
-    assert adder.runs == [(3, 4)]
-    chunks = [event for event in ours if event["event"] == "on_chat_model_stream"]
-    assert len(list(reports_in(chunks))) == 2
-
-
-@pytest.mark.parametrize("is_async", [False, True])
-async def test_an_agent_with_typed_events_is_served_by_whoever_lives(
-    is_async: bool,  # noqa: FBT001
-    chat: FailoverChatModel,
-    servers: Servers,
-) -> None:
-    adder = Adder(meanwhile=servers[0].stop)
-    agent: Any = create_agent(chat, [adder.tool])
-    question = {"messages": [("user", SUM)]}
-
-    if is_async:
-        run = await agent.astream_events(question, version="v3")
-        state = await run.output()
-    else:
-        state = agent.stream_events(question, version="v3").output
-
-    assert state["messages"][-1].text == "7"
-    reports = list(reports_in(state["messages"]))
-    assert [report["target"] for report in reports] == names_of(chat)
-    assert adder.runs == [(3, 4)]
-
-
-@primaries
-async def test_tokens_are_counted_once_by_langchains_own_counter(
-    fault: Any, chat: FailoverChatModel, servers: Servers
-) -> None:
-    with get_usage_metadata_callback() as counter:
-        agent: Any = create_agent(chat, [])
-        question = {"messages": [("user", QUESTION)]}
-        servers[0].fault = fault
-        if isinstance(fault, faults.StreamError):
-            list(agent.stream(question, stream_mode="messages"))
-        else:
-            await agent.ainvoke(question)
-
-    assert list(counter.usage_metadata) == ["tiny"]
-    assert counter.usage_metadata["tiny"]["input_tokens"] == 5
-    assert counter.usage_metadata["tiny"]["output_tokens"] == 7
-
-
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_a_reader_who_goes_away_is_no_failure(is_async: bool) -> None:  # noqa: FBT001
     model = FailoverChatModel(targets=[Streaming(chunks=["a", "b", "c"])])
@@ -250,10 +182,7 @@ async def test_a_reader_who_goes_away_is_no_failure(is_async: bool) -> None:  # 
 async def test_an_answer_is_complete_with_its_finish_whatever_happens_then(
     events_of: Any, kind: Any, on_broken_stream: str, servers: Servers
 ) -> None:
-    urls = [f"{server.url}/v1" for server in servers]
-    chat = FailoverChatModel.from_urls(
-        urls, model="tiny", policy={"on_broken_stream": on_broken_stream}
-    )
+    chat = pool_over(servers, on_broken_stream=on_broken_stream)
     words, finish = ANSWER.split(), 1
     servers[0].fault = kind(after_chunks=len(words) + finish)
 
@@ -262,3 +191,26 @@ async def test_an_answer_is_complete_with_its_finish_whatever_happens_then(
     assert not servers[1].requests
     assert "'finish_reason': 'stop'" in repr(events[-1])
     assert chat.router.status().targets[0].failures == 0
+
+
+class BudgetSpentError(Exception):
+    """What a handler raises to stop a call."""
+
+
+class Budget(Runs):
+    raise_error = True
+
+    def on_llm_new_token(self, token: Any, **kwargs: Any) -> None:
+        raise BudgetSpentError
+
+
+@pytest.mark.parametrize("how", ["stream", "astream"])
+async def test_a_handler_may_stop_a_stream_which_is_no_failure_of_the_target(
+    how: str, doors: dict[str, Door], chat: FailoverChatModel, servers: Servers
+) -> None:
+    with pytest.raises(BudgetSpentError):
+        await doors[how](chat, QUESTION, RunnableConfig(callbacks=[Budget()]))
+
+    status = chat.router.status()
+    assert (status.failed, status.targets[0].failures, status.targets[0].in_flight) == (0, 0, 0)
+    assert not servers[1].requests

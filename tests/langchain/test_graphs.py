@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -17,14 +18,13 @@ from langgraph.types import Command, RetryPolicy, interrupt
 from failover_core import BrokenStreamError
 from failover_core.testing import FaultServer, faults
 from langchain_failover import FailoverChatModel
-from tests.langchain.agents import WAYS, Ask, names_of, servers_of
+from tests.langchain.agents import WAYS, Ask, names_of, pool_over, servers_of
 from tests.langchain.children import Runs, Streaming, Told, openai_child
 from tests.langchain.conftest import Door
 
 Servers = tuple[FaultServer, FaultServer]
 QUESTION = "one two three four five"
 ANSWER = f"You said: {QUESTION}"
-RESUME = {"on_broken_stream": "resume"}
 
 
 @pytest.fixture(params=WAYS)
@@ -66,8 +66,7 @@ async def test_a_graph_streams_the_words_of_the_child_that_serves(
     primary: str,
     servers: Servers,
 ) -> None:
-    urls = [f"{server.url}/v1" for server in servers]
-    chat = FailoverChatModel.from_urls(urls, model="tiny", policy=RESUME)
+    chat = pool_over(servers, on_broken_stream="resume")
     bare = await streamed(graph_of(openai_child(servers[1], stream_usage=True)).compile(), is_async)
     if primary == "dead":
         servers[0].stop()
@@ -201,9 +200,9 @@ async def test_a_model_that_asks_a_person_is_answered(ask: Ask, policy: Any) -> 
     assert model.router.status().targets[0].failures == 0
 
 
-async def test_a_graph_may_answer_in_many_nodes_at_once(ask: Ask, servers: Servers) -> None:
-    urls = [f"{server.url}/v1" for server in servers]
-    chat = FailoverChatModel.from_urls(urls, model="tiny")
+async def test_a_graph_may_answer_in_many_nodes_at_once(
+    ask: Ask, chat: FailoverChatModel, servers: Servers
+) -> None:
     graph = StateGraph(MessagesState)
     inner = graph_of(chat).compile()
     for number in range(5):
@@ -215,3 +214,21 @@ async def test_a_graph_may_answer_in_many_nodes_at_once(ask: Ask, servers: Serve
 
     assert [message.text for message in messages[1:]] == [ANSWER] * 5
     assert chat.router.status().succeeded == 5
+
+
+@pytest.mark.parametrize("fault", [faults.Hang(), faults.StreamHang(after_chunks=1)])
+async def test_a_graph_that_is_cancelled_marks_no_target(
+    fault: Any, chat: FailoverChatModel, servers: Servers
+) -> None:
+    servers[0].fault = fault
+    task = asyncio.create_task(streamed(graph_of(chat).compile(), is_async=True))
+    while not servers[0].requests:  # noqa: ASYNC110 - the server has a thread of its own
+        await asyncio.sleep(0.01)
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    status = chat.router.status()
+    assert (status.failed, status.targets[0].failures, status.targets[0].in_flight) == (0, 0, 0)
+    assert not servers[1].requests
