@@ -40,11 +40,15 @@ class Resume(Generic[T]):
             end (for chunks that carry both).
         prefill: returns the stream of a target's client that continues a text: ``(client, text)``.
             Targets whose ``supports`` has ``"prefill"`` are asked so. None: all answer anew.
+        keeps_rest: whether chunks from the first without a text on wait until the stream has
+            ended in order. A break before that can then still be resumed. For streams whose
+            reader can do nothing with a part of what is no text, as with half a tool call.
     """
 
     text: Callable[[T], str | None]
     cut: Callable[[T, str, str], T]
     prefill: Callable[[Any, str], Any] | None = None
+    keeps_rest: bool = False
 
 
 TEXT: Resume[Any] = Resume(

@@ -105,8 +105,14 @@ def signed(result: ChatResult, call: Call, by: Target | None = None) -> ChatResu
 
 
 def _charge(call: Call, message: BaseMessage) -> None:
-    if usage := getattr(message, "usage_metadata", None):
+    usage = getattr(message, "usage_metadata", None)
+    if usage and not _is_cached(usage):
         call.used(usage["input_tokens"], usage["output_tokens"])
+
+
+def _is_cached(usage: Any) -> bool:
+    # So LangChain marks what a cache answered.
+    return usage.get("total_cost") == 0  # type: ignore[no-any-return]
 
 
 class Signature:

@@ -8,6 +8,7 @@ from contextlib import aclosing, closing
 from typing import Any, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.callbacks.manager import BaseRunManager
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
@@ -45,8 +46,8 @@ class FailoverChatModel(Choosing, Described):
     stream, its last chunk. A stream moves on to another model until its first content, and
     after it too if the policy says ``on_broken_stream="resume"``.
 
-    The children's own arguments, rate limiters and ``disable_streaming`` hold. Their caches,
-    callbacks, tags and metadata do not: set them here.
+    The children's own arguments, caches, rate limiters and ``disable_streaming`` hold. Callbacks
+    of a child hear of its attempts, with its tags and metadata; those set here hear of calls.
 
     Example:
         >>> model = FailoverChatModel(targets=[ChatOpenAI(...), ChatAnthropic(...)])
@@ -118,10 +119,10 @@ class FailoverChatModel(Choosing, Described):
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 - a failed attempt must not show in the run
+        run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        call, request = self._begin(messages, stop, kwargs)
+        call, request = self._begin(messages, stop, run_manager, kwargs)
         try:
             return signed(run(call, request.generate), call)
         except Exception as error:  # noqa: BLE001 - it is raised again
@@ -131,10 +132,10 @@ class FailoverChatModel(Choosing, Described):
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002 - as above
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        call, request = self._begin(messages, stop, kwargs)
+        call, request = self._begin(messages, stop, run_manager, kwargs)
         try:
             return signed(await arun(call, request.agenerate), call)
         except Exception as error:  # noqa: BLE001 - it is raised again
@@ -144,10 +145,10 @@ class FailoverChatModel(Choosing, Described):
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 - as above
+        run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        call, request = self._begin(messages, stop, kwargs)
+        call, request = self._begin(messages, stop, run_manager, kwargs)
         signature = Signature(call)
         chunks = stream(call, request.stream, is_content, request.resume)
         with closing(chunks):  # type: ignore[type-var]
@@ -159,10 +160,10 @@ class FailoverChatModel(Choosing, Described):
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002 - as above
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        call, request = self._begin(messages, stop, kwargs)
+        call, request = self._begin(messages, stop, run_manager, kwargs)
         signature = Signature(call)
         chunks = astream(call, request.astream, is_content, request.aresume)
         async with aclosing(chunks):  # type: ignore[type-var]
@@ -172,14 +173,20 @@ class FailoverChatModel(Choosing, Described):
             yield chunk
 
     def _begin(
-        self, messages: list[BaseMessage], stop: list[str] | None, arguments: dict[str, Any]
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        run: BaseRunManager | None,
+        arguments: dict[str, Any],
     ) -> tuple[Call, Request]:
         pool, choice = self._chat_pool(), Choice.out_of(arguments)
         options = pool.options(messages, arguments)
         if (preferred := choice.preferred_among(pool)) is not None:
             options["preferred_target"] = preferred
         is_checked = pool.router.policy.on_invalid_output == "failover"
-        request = Request(messages, stop, arguments, choice.config, is_checked=is_checked)
+        request = Request(
+            messages, stop, arguments, choice.config, run, self.callbacks, is_checked=is_checked
+        )
         return pool.router.begin(**options), request
 
     # Tools and schemas

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from langchain_core.callbacks import Callbacks
 from langchain_core.callbacks.manager import BaseRunManager
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
@@ -17,7 +18,7 @@ from failover_core.errors import UnsupportedError
 from failover_core.resuming import Resume
 from langchain_failover.answers import signed
 from langchain_failover.bound import Bound
-from langchain_failover.child_runs import ChildRuns
+from langchain_failover.child_runs import ChildRuns, handlers_of
 from langchain_failover.children import Child
 from langchain_failover.splicing import shown_text, with_text
 
@@ -31,7 +32,8 @@ class Request:
         stop: where the answer is to stop, or None for what each child has of its own.
         arguments: further ones of the call.
         config: what the caller selects of configurable children.
-        run: the call in a trace.
+        run: the call in a trace, as far as LangChain tells: not of a stream.
+        callbacks: that hear of the call.
         is_checked: whether an answer that does not keep to its schema counts as none.
         misfit: the first such answer, and the attempt that gave it.
     """
@@ -41,6 +43,7 @@ class Request:
     arguments: dict[str, Any]
     config: RunnableConfig
     run: BaseRunManager | None
+    callbacks: Callbacks
     is_checked: bool
     misfit: tuple[Attempt, ChatResult] | None = field(default=None, init=False)
 
@@ -94,7 +97,10 @@ class Request:
 
     def _child(self, client: Any) -> Child | ChildRuns:
         child = Child.of(client, self.stop, self.arguments, self.config)
-        return ChildRuns(child, self.run) if child.model.callbacks else child
+        if not child.model.callbacks:
+            return child
+        heard = self.run.handlers if self.run else handlers_of(self.callbacks)
+        return ChildRuns(child, self.run, heard)
 
     def _checked(self, attempt: Attempt, result: ChatResult) -> ChatResult:
         """Return a result that keeps to the schema it was asked for, if it was for any.

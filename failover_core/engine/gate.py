@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any
 
 from failover_core.engine.attempt import Attempt
@@ -14,13 +15,23 @@ from failover_core.targets import Capability
 class Gate:
     """Holds chunks back until one has content, and commits the call then.
 
-    Of a target that continues the stream of another one, only what is new goes through.
+    Of a target that continues the stream of another one, only what is new goes through. What no
+    target could continue waits until the stream has ended in order, if its reader can wait.
 
     Attributes:
         prefill: asks the target to continue the text sent so far; None if it answers anew.
     """
 
-    __slots__ = ("_attempt", "_call", "_held", "_is_content", "_splice", "_transcript", "prefill")
+    __slots__ = (
+        "_attempt",
+        "_call",
+        "_held",
+        "_is_content",
+        "_splice",
+        "_transcript",
+        "_whole",
+        "prefill",
+    )
 
     def __init__(
         self,
@@ -33,6 +44,7 @@ class Gate:
         self._attempt = attempt
         self._is_content = is_content
         self._held: list[Any] = []
+        self._whole: list[Any] = []
         self._transcript = transcript
         self._splice: Splice[Any] | None = None
         self.prefill: Callable[[Attempt], Any] | None = None
@@ -53,10 +65,18 @@ class Gate:
 
     def end(self) -> list[Any]:
         """Return the chunks that go to the caller when the stream has ended in order."""
-        last = self._new(self._held)
+        last = self._fed([*self._held, *self._whole])
         return [*last, *self._splice.end()] if self._splice else last
 
     def _new(self, chunks: list[Any]) -> list[Any]:
+        if self._transcript is None or not self._transcript.resume.keeps_rest:
+            return self._fed(chunks)
+        text = self._transcript.resume.text
+        ready = [] if self._whole else list(takewhile(lambda one: text(one) is not None, chunks))
+        self._whole += chunks[len(ready) :]
+        return self._fed(ready)
+
+    def _fed(self, chunks: list[Any]) -> list[Any]:
         transcript = self._transcript
         if transcript is None:
             return chunks
