@@ -234,7 +234,8 @@ class FailoverPolicy(Settings):
 
     on_broken_stream: Literal["raise", "resume"] = "raise"
     """What follows a break of a stream after its first content: raise it, or let another target
-    continue the text; if none can, the break is raised all the same."""
+    continue the text; if none can, the break is raised all the same. A chat model's tool calls then
+    come when its stream has ended, because nobody could continue one of which a part is out."""
 
     on_invalid_output: Literal["failover", "raise"] = "failover"
     """What follows a structured output that does not keep to its schema: ask the next target, or

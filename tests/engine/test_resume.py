@@ -246,6 +246,33 @@ def test_other_things_instead_of_the_text_are_no_continuation(
     assert (told.error, told.chunks) == (BROKEN, ["x"])
 
 
+KEEPING = dataclasses.replace(TEXT, keeps_rest=True)
+
+
+def test_other_things_wait_for_the_end_if_their_reader_can(
+    collect: Collect, pool: Callable[..., Router]
+) -> None:
+    a, b = ScriptedClient("a", default=["x", 1, BROKEN]), ScriptedClient("b", default=["xy", 2, 3])
+    told = collect(pool(a, b, policy=RESUME), KEEPING)
+    assert (told.error, told.chunks) == (None, ["x", "y", 2, 3])
+
+
+def test_a_stream_of_other_things_alone_begins_anew_if_they_waited(
+    collect: Collect, pool: Callable[..., Router]
+) -> None:
+    targets = [ScriptedClient(name, default=[1, 2, BROKEN]) for name in "abc"]
+    told = collect(pool(*targets, ScriptedClient("d", default=[3, "x"]), policy=RESUME), KEEPING)
+    assert (told.error, told.chunks) == (None, [3, "x"])
+
+
+def test_other_things_do_not_wait_where_a_break_would_be_raised(
+    collect: Collect, pool: Callable[..., Router]
+) -> None:
+    a, b = ScriptedClient("a", default=[1, 2, BROKEN]), ScriptedClient("b", default=[3])
+    told = collect(pool(a, b), KEEPING)
+    assert (told.error, told.chunks) == (BROKEN, [1, 2])
+
+
 def test_silence_is_a_break_and_the_next_target_is_held_to_the_same_time() -> None:
     async def silent(*chunks: str) -> AsyncIterator[str]:
         for chunk in chunks:

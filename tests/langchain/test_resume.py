@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, ToolCallChunk
 from langchain_core.outputs import ChatGenerationChunk
 
 from failover_core import BrokenStreamError, ConfigurationError, Target
@@ -132,17 +132,32 @@ async def test_an_answer_in_a_schema_is_never_prefilled(how: str, doors: dict[st
     assert len(second.asked[0]["messages"]) == 1
 
 
+def call_of(args: str, *, position: Literal["last"] | None = None) -> AIMessageChunk:
+    part = ToolCallChunk(name="f", args=args, id="1", index=0)
+    return AIMessageChunk(content="", tool_call_chunks=[part], chunk_position=position)
+
+
 @both_streams
-async def test_tool_calls_are_not_resumed(how: str, doors: dict[str, Door]) -> None:
-    call = AIMessageChunk(
-        content="", tool_call_chunks=[{"name": "f", "args": "{", "id": "1", "index": 0}]
-    )
-    second = Streaming()
+async def test_a_tool_call_that_broke_is_made_by_the_next_model(
+    how: str, doors: dict[str, Door]
+) -> None:
+    first = Streaming(chunks=["Let me", call_of('{"a": '), BROKEN])
+    second = Streaming(chunks=["Let me", " see", call_of('{"b": 2}', position="last")])
+
+    answer = await doors[how](resuming(first, second), "Hello")
+
+    assert answer.content == "Let me see"
+    assert [call["args"] for call in answer.tool_calls] == [{"b": 2}]
+
+
+@both_streams
+async def test_the_break_of_a_tool_call_is_raised_when_the_next_model_says_something_else(
+    how: str, doors: dict[str, Door]
+) -> None:
+    first = Streaming(chunks=["Let me", call_of("{"), BROKEN])
 
     with pytest.raises(ConnectionResetError):
-        await doors[how](resuming(Streaming(chunks=["Let me", call, BROKEN]), second), "Hello")
-
-    assert second.asked == []
+        await doors[how](resuming(first, Streaming(chunks=[call_of("{}")])), "Hello")
 
 
 @both_streams

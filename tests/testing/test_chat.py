@@ -166,6 +166,22 @@ def test_structured_output_satisfies_its_schema(http: httpx.Client) -> None:
     assert json.loads(plain["message"]["content"]) == {"answer": "You said: Hello"}
 
 
+def test_json_has_the_keys_that_are_asked_for(http: httpx.Client) -> None:
+    asked = say("Tell a joke about 'cats'. As JSON with 'setup' and 'punchline' keys")
+    answer = complete(http, asked, response_format={"type": "json_object"})
+    assert list(json.loads(answer["message"]["content"])) == ["setup", "punchline"]
+
+
+def test_usage_tells_what_was_cached_and_thought(http: httpx.Client) -> None:
+    messages = [{"role": "system", "content": "Be brief"}, *say("one two three")]
+    asked = {"model": "m", "messages": messages, "reasoning_effort": "low"}
+    usage = http.post("/chat/completions", json=asked).json()["usage"]
+    assert (usage["prompt_tokens"], usage["prompt_tokens_details"]["cached_tokens"]) == (5, 2)
+    details = usage["completion_tokens_details"]
+    assert (usage["completion_tokens"], details["reasoning_tokens"]) == (10, 5)
+    assert usage["total_tokens"] == 15
+
+
 @pytest.mark.parametrize(
     ("schema", "value"),
     [

@@ -58,6 +58,7 @@ def stream_until_broken(http: httpx.Client) -> tuple[list[str], httpx.HTTPError]
         (faults.Hang(), httpx.ReadTimeout),
         (faults.Hang(after_bytes=500), httpx.ReadTimeout),
         (faults.Truncate(), httpx.RemoteProtocolError),
+        (faults.Dying(), httpx.ReadError),
         (faults.Slow(seconds=5), httpx.ReadTimeout),
     ],
 )
@@ -295,11 +296,12 @@ def test_a_list_of_ranks_lies(
     assert seen(http.post("/rerank", json=RERANK).json()["results"])
 
 
+@pytest.mark.parametrize("kind", [faults.StreamReset, faults.Dying])
 @pytest.mark.parametrize("after", [0, 1, 3])
 def test_a_server_that_dies_in_mid_stream_resets_after_that_many_chunks(
-    fault_server: FaultServer, http: httpx.Client, after: int
+    fault_server: FaultServer, http: httpx.Client, after: int, kind: type[faults.StreamReset]
 ) -> None:
-    fault_server.fault = faults.StreamReset(after_chunks=after)
+    fault_server.fault = kind(after_chunks=after)
     received, error = stream_until_broken(http)
     assert isinstance(error, httpx.ReadError)
     assert len(received) == 1 + after
