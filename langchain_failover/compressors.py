@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.runnables import run_in_executor
 
-from failover_core.errors import MalformedResponseError
+from failover_core.errors import ConfigurationError, MalformedResponseError
 from failover_core.reranking import RankedDocument
-from langchain_failover.documents import checked_documents, takes, with_limit
+from langchain_failover.documents import checked_documents, checked_query, takes, with_limit
 
 _INDEX = "_failover_index"
 _SCORE = "relevance_score"
@@ -30,10 +30,42 @@ class Compression:
         count: documents wanted; a reranker's own limit gives way to it.
     """
 
-    documents: Sequence[Document]
+    documents: list[Document]
     query: str
     callbacks: Callbacks
     count: int
+
+    @classmethod
+    def of(
+        cls, documents: Any, query: Any, callbacks: Callbacks, *, top_n: int | None, owner: str
+    ) -> Self:
+        """Return the request that a caller made.
+
+        Args:
+            documents: to rank.
+            query: to rank them by.
+            callbacks: for the runs that a reranker makes.
+            top_n: documents wanted; None is all of them.
+            owner: the class that is called, for messages.
+
+        Raises:
+            ConfigurationError: they are not Documents, or the query no text.
+        """
+        if not isinstance(documents, Iterable):
+            message = f"{owner}: documents is {type(documents).__name__}; give a list of Documents"
+            raise ConfigurationError(message)
+        given = list(documents)
+        for index, document in enumerate(given):
+            if not isinstance(document, Document):
+                what = type(document).__name__
+                message = f"{owner}: documents[{index}] is {what}; it must be a Document"
+                raise ConfigurationError(message)
+        return cls(given, checked_query(query, of=owner), callbacks, top_n or len(given))
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts of the documents."""
+        return [document.page_content for document in self.documents]
 
     def by(self, child: BaseDocumentCompressor) -> list[RankedDocument]:
         """Return what a reranker makes of the documents."""

@@ -13,7 +13,7 @@ from langchain_core.runnables.base import RunnableBindingBase
 from langchain_core.runnables.configurable import DynamicRunnable
 from pydantic import BaseModel
 
-from failover_core.errors import MalformedResponseError
+from failover_core.errors import ConfigurationError, MalformedResponseError
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -38,6 +38,22 @@ def checked_documents(answer: Any, *, of: str) -> Sequence[Document]:
         return answer
     message = f"the {of} answered with {type(answer).__name__}, not with a list of documents"
     raise MalformedResponseError(message)
+
+
+def checked_query(query: Any, *, of: str) -> str:
+    """Return the query of a call if it is text, so that no target is blamed for another.
+
+    Args:
+        query: as it came.
+        of: the class that is called, for the message.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    if isinstance(query, str):
+        return query
+    message = f"{of}: the query is {type(query).__name__}; it must be a string"
+    raise ConfigurationError(message)
 
 
 def with_limit(child: M, count: int) -> M:

@@ -116,29 +116,36 @@ class FailoverReranker(BaseDocumentCompressor, UrlPooled):
         """Return copies of the documents, the best first; no document sends no request.
 
         Raises:
+            ConfigurationError: one of them is no Document, or the query no text.
             AllTargetsFailedError: no target could rank them.
         """
-        wanted = Compression(documents, query, callbacks, self.top_n or len(documents))
+        wanted = self._wanted(documents, query, callbacks)
 
         def ask(client: Any) -> Sequence[RankedDocument]:
             if isinstance(client, BaseDocumentCompressor):
                 return wanted.by(client)
-            return client.rerank(query, _texts(documents), self.top_n)  # type: ignore[no-any-return]
+            return client.rerank(query, wanted.texts, self.top_n)  # type: ignore[no-any-return]
 
-        return _copies(documents, self._reranker().rerank(len(documents), ask))
+        ranking = self._reranker().rerank(len(wanted.documents), ask)
+        return _copies(wanted.documents, ranking)
 
     async def acompress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> Sequence[Document]:
         """Return what ``compress_documents`` returns."""
-        wanted = Compression(documents, query, callbacks, self.top_n or len(documents))
+        wanted = self._wanted(documents, query, callbacks)
 
         async def ask(client: Any) -> Sequence[RankedDocument]:
             if isinstance(client, BaseDocumentCompressor):
                 return await wanted.aby(client)
-            return await client.arerank(query, _texts(documents), self.top_n)  # type: ignore[no-any-return]
+            return await client.arerank(query, wanted.texts, self.top_n)  # type: ignore[no-any-return]
 
-        return _copies(documents, await self._reranker().arerank(len(documents), ask))
+        ranking = await self._reranker().arerank(len(wanted.documents), ask)
+        return _copies(wanted.documents, ranking)
+
+    def _wanted(self, documents: Any, query: Any, callbacks: Callbacks) -> Compression:
+        owner = type(self).__name__
+        return Compression.of(documents, query, callbacks, top_n=self.top_n, owner=owner)
 
     def _reranker(self) -> Reranker:
         return Reranker(
@@ -150,10 +157,6 @@ class FailoverReranker(BaseDocumentCompressor, UrlPooled):
             return child
         remedy = "pass a document compressor, a client of failover_core.clients, or a URL"
         raise UnfitError(remedy)
-
-
-def _texts(documents: Sequence[Document]) -> list[str]:
-    return [document.page_content for document in documents]
 
 
 def _copies(documents: Sequence[Document], ranking: Ranking) -> list[Document]:

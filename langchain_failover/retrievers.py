@@ -24,7 +24,7 @@ from failover_core.engine.call import Call
 from failover_core.engine.drivers import arun, run
 from failover_core.errors import ConfigurationError
 from langchain_failover.choices import Choice
-from langchain_failover.documents import checked_documents, told_k
+from langchain_failover.documents import checked_documents, checked_query, told_k
 from langchain_failover.pool import Pooled
 
 
@@ -73,7 +73,8 @@ class FailoverRetriever(BaseRetriever, Pooled):
                 arguments for the retriever that serves.
 
         Raises:
-            ConfigurationError: ``k`` is no number of documents, or there is no such target.
+            ConfigurationError: the query is no text, ``k`` is no number of documents, or there is
+                no such target.
             AllTargetsFailedError: no retriever could answer.
         """
         return super().invoke(input, config, call_config=config, **kwargs)
@@ -90,27 +91,28 @@ class FailoverRetriever(BaseRetriever, Pooled):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **kwargs: Any
     ) -> list[Document]:
-        call, search = self._begin(run_manager.get_child(), **kwargs)
+        call, search = self._begin(query, run_manager.get_child(), **kwargs)
 
         def send(attempt: Attempt) -> list[Document]:
             child, arguments = search.for_child(attempt.client)
-            return search.found(child.invoke(query, search.config, **arguments))
+            return search.found(child.invoke(search.query, search.config, **arguments))
 
         return run(call, send)
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **kwargs: Any
     ) -> list[Document]:
-        call, search = self._begin(run_manager.get_child(), **kwargs)
+        call, search = self._begin(query, run_manager.get_child(), **kwargs)
 
         async def send(attempt: Attempt) -> list[Document]:
             child, arguments = search.for_child(attempt.client)
-            return search.found(await child.ainvoke(query, search.config, **arguments))
+            return search.found(await child.ainvoke(search.query, search.config, **arguments))
 
         return await arun(call, send)
 
     def _begin(
         self,
+        query: Any,
         callbacks: BaseCallbackManager,
         *,
         call_config: RunnableConfig | None = None,
@@ -118,11 +120,12 @@ class FailoverRetriever(BaseRetriever, Pooled):
         k: int | None = None,
         **kwargs: Any,
     ) -> tuple[Call, _Search]:
+        text = checked_query(query, of=type(self).__name__)
         wanted = self.k if k is None else _checked_k(k)
         config = patch_config(call_config, callbacks=callbacks)
         preferred = Choice(config, preferred_target).preferred_among(self._pool())
         call = self.router.begin(preferred_target=preferred)
-        return call, _Search(config, wanted, kwargs)
+        return call, _Search(text, config, wanted, kwargs)
 
     def _adapted(self, child: Any) -> Any:
         if isinstance(child, Runnable) and not isinstance(child, BaseLanguageModel):
@@ -140,11 +143,13 @@ class _Search:
     """One search, as it may go to several retrievers.
 
     Attributes:
+        query: its text.
         config: for the retrievers' runs.
         k: documents to return at the most; None leaves it to each retriever.
         arguments: further ones of the call.
     """
 
+    query: str
     config: RunnableConfig
     k: int | None
     arguments: dict[str, Any]

@@ -15,6 +15,7 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.runnables import RunnableLambda
 from langchain_text_splitters import CharacterTextSplitter
 
+from failover_core.errors import ConfigurationError
 from failover_core.testing import FaultServer, faults
 from langchain_failover import FailoverEmbeddings, FailoverReranker, FailoverRetriever
 from tests.langchain.children import Runs
@@ -179,3 +180,32 @@ def test_a_pickle_is_rebuilt_from_its_settings(reranker: FailoverReranker) -> No
     assert again.router is not reranker.router
     ranked = again.compress_documents(DOCUMENTS, QUESTION)
     assert [one.page_content for one in ranked] == [FACTS[1], FACTS[2]]
+
+
+BAD: list[tuple[Any, Any, str]] = [
+    (["text"], QUESTION, r"documents\[0\] is str; it must be a Document"),
+    ([DOCUMENTS[0], None], QUESTION, r"documents\[1\] is NoneType"),
+    (None, QUESTION, "documents is NoneType; give a list of Documents"),
+    (DOCUMENTS, None, "the query is NoneType; it must be a string"),
+    (DOCUMENTS, {"input": QUESTION}, "the query is dict"),
+]
+
+
+@pytest.mark.parametrize(("documents", "query", "message"), BAD)
+async def test_what_cannot_be_ranked_is_refused_and_nobody_blamed(
+    is_async: bool,  # noqa: FBT001
+    documents: Any,
+    query: Any,
+    message: str,
+    reranker: FailoverReranker,
+) -> None:
+    async def rank() -> None:
+        if is_async:
+            await reranker.acompress_documents(documents, query)
+        else:
+            reranker.compress_documents(documents, query)
+
+    with pytest.raises(ConfigurationError, match=f"FailoverReranker: {message}"):
+        await rank()
+
+    assert [target.failures for target in reranker.router.status().targets] == [0, 0]

@@ -127,3 +127,14 @@ def test_all_errors_are_told_when_no_retriever_can() -> None:
 def test_what_is_no_retriever_is_refused_with_a_remedy(target: Any, remedy: str) -> None:
     with pytest.raises(ConfigurationError, match=remedy):
         FailoverRetriever(targets=[Broken(), target])
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_query_that_is_no_text_is_refused_and_nobody_blamed(is_async: bool) -> None:  # noqa: FBT001
+    retriever = FailoverRetriever(targets=[Broken()])
+    query: Any = {"input": "x"}
+
+    with pytest.raises(ConfigurationError, match="the query is dict; it must be a string"):
+        await retriever.ainvoke(query) if is_async else retriever.invoke(query)
+
+    assert retriever.router.status().targets[0].failures == 0
