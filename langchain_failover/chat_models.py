@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import Any, Self
 
@@ -99,6 +99,35 @@ class FailoverChatModel(Choosing, Described):
 
         models = chat_models_from_urls(urls, model=model, api_key=api_key, **client_options)
         return cls(targets=models, policy=policy, strategy=strategy)
+
+    @classmethod
+    def from_models(
+        cls,
+        *models: str | Mapping[str, Any] | Any,
+        policy: FailoverPolicy | dict[str, Any] | None = None,
+        strategy: str | Strategy = "priority",
+        **options: Any,
+    ) -> Self:
+        """Build it as ``init_chat_model`` builds a single model; needs the ``models`` extra.
+
+        Example:
+            >>> FailoverChatModel.from_models("openai:gpt-5", "anthropic:claude-sonnet-5")
+
+        Args:
+            *models: names such as ``"openai:gpt-5"``, dicts of ``init_chat_model``'s arguments
+                (``{"model": …, "base_url": …}``), or chat models, best first.
+            policy: see ``FailoverPolicy``.
+            strategy: see ``failover_core.Router``.
+            **options: arguments of ``init_chat_model`` for every model, such as ``temperature``.
+                Unless they say otherwise: ``timeout=60`` (seconds), ``max_retries=0``.
+
+        Raises:
+            ImportError: langchain, or a provider's package, is not installed.
+            ConfigurationError: a model cannot be built, or a setting cannot be used.
+        """
+        from langchain_failover.named_models import models_by_name  # noqa: PLC0415 - an extra
+
+        return cls(targets=models_by_name(models, options), policy=policy, strategy=strategy)
 
     @classmethod
     def from_env(cls, *, model: str, **client_options: Any) -> Self:
