@@ -109,7 +109,7 @@ class Child:
     def generate(self, messages: list[BaseMessage]) -> ChatResult:
         """Answer at once, perhaps from the model's own cache."""
         if self.model.cache:
-            return self.model._generate_with_cache(messages, **self.arguments)
+            return _detached(self.model._generate_with_cache(messages, **self.arguments))
         self._wait_for_turn()
         if self.model._should_stream(async_api=False, **self.arguments):
             return generate_from_stream(self._chunks(messages))
@@ -118,7 +118,7 @@ class Child:
     async def agenerate(self, messages: list[BaseMessage]) -> ChatResult:
         """Answer at once, perhaps from the model's own cache."""
         if self.model.cache:
-            return await self.model._agenerate_with_cache(messages, **self.arguments)
+            return _detached(await self.model._agenerate_with_cache(messages, **self.arguments))
         await self._await_turn()
         if self.model._should_stream(async_api=True, **self.arguments):
             return await agenerate_from_stream(self._achunks(messages))
@@ -173,6 +173,11 @@ async def _awatched(
 
 async def _one(chunk: ChatGenerationChunk) -> AsyncIterator[ChatGenerationChunk]:
     yield chunk
+
+
+def _detached(result: ChatResult) -> ChatResult:
+    """Return an answer that is written on, in place of the one that lies in the model's cache."""
+    return result.model_copy(deep=True)
 
 
 def _whole(result: ChatResult) -> ChatGenerationChunk:

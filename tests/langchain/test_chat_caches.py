@@ -15,9 +15,9 @@ from langchain_core.load import dumpd, dumps
 from langchain_core.prompts import ChatPromptTemplate
 
 from failover_core.testing import FaultServer, faults
-from langchain_failover import FailoverChatModel
+from langchain_failover import FailoverChatModel, Target
 from tests.langchain.agents import Adder
-from tests.langchain.children import openai_child
+from tests.langchain.children import Told, openai_child
 from tests.langchain.conftest import Door
 
 Servers = tuple[FaultServer, FaultServer]
@@ -93,6 +93,20 @@ def test_what_is_bound_is_part_of_the_cache_key(chat: FailoverChatModel, servers
             variant.invoke("Hello")
 
     assert len(servers[0].requests) == len(variants)
+
+
+@pytest.mark.parametrize("how", ["invoke", "ainvoke"])
+async def test_what_a_pool_writes_on_an_answer_is_not_in_its_childs_cache(
+    how: str, doors: dict[str, Door]
+) -> None:
+    child = Told(cache=InMemoryCache())
+    one, other = (FailoverChatModel(targets=[Target(child, name=name)]) for name in "ab")
+
+    answers = [await doors[how](model, "Hello") for model in (one, child, other, child)]
+
+    reports = [answer.response_metadata.get("failover", {}) for answer in answers]
+    assert [report.get("target") for report in reports] == ["a", None, "b", None]
+    assert len(child.asked) == 1
 
 
 def test_a_deep_copy_and_a_pickle_answer_like_the_original(
