@@ -22,12 +22,12 @@ Servers = tuple[FaultServer, FaultServer]
 Build = Callable[[Any, list[Any]], Any]
 
 
-def prebuilt(model: Any, tools: list[Any]) -> Any:
+def prebuilt(model: Any, tools: list[Any], **options: Any) -> Any:
     from langgraph.prebuilt import create_react_agent  # noqa: PLC0415
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "create_react_agent has been moved")
-        return create_react_agent(model, tools)
+        return create_react_agent(model, tools, **options)
 
 
 AGENTS: dict[str, Build] = {"create_agent": create_agent, "create_react_agent": prebuilt}
@@ -248,3 +248,16 @@ def test_the_prebuilt_agent_takes_a_pool_with_its_tools_bound(
 
     assert agent.invoke({"messages": [("user", SUM)]})["messages"][-1].text == "7"
     assert adder.runs == [(3, 4)]
+
+
+def test_the_prebuilt_agent_fills_a_schema_at_whoever_lives(
+    chat: FailoverChatModel, servers: Servers
+) -> None:
+    servers[0].script([None])
+    servers[0].fault = faults.Status(500)
+
+    agent = prebuilt(chat, [], response_format=City)
+    state = agent.invoke({"messages": [("user", GHENT)]})
+
+    assert state["structured_response"] == City(name="Ghent", inhabitants=270000)
+    assert len(servers[1].requests) == 1
