@@ -27,7 +27,7 @@ from langchain_failover.answers import Signature, is_content, signed
 from langchain_failover.bound import TRACING_ONLY, BoundSchema, BoundTools
 from langchain_failover.children import is_chat_model
 from langchain_failover.choices import Choice, Choosing
-from langchain_failover.described import Described
+from langchain_failover.described import Described, with_known_signature
 from langchain_failover.pool import Pooled
 from langchain_failover.requests import Request
 from langchain_failover.structured import Method, parsed, parser_for
@@ -144,6 +144,7 @@ class FailoverChatModel(Choosing, Described):
 
     # Calls
 
+    @with_known_signature
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -157,6 +158,7 @@ class FailoverChatModel(Choosing, Described):
         except Exception as error:  # noqa: BLE001 - it is raised again
             return request.second_best(call, error)
 
+    @with_known_signature
     async def _agenerate(
         self,
         messages: list[BaseMessage],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, ClassVar, Self, cast
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 from langchain_core.language_models import BaseChatModel, LangSmithParams
 from langchain_core.language_models.model_profile import ModelProfile
@@ -15,6 +16,8 @@ from langchain_failover.bound import Bound
 from langchain_failover.children import known_models, model_behind
 from langchain_failover.identity import common_profile, identities_of, tracing_of
 from langchain_failover.pool import Pool, Pooled
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Described(BaseChatModel, Pooled):
@@ -90,6 +93,16 @@ class Described(BaseChatModel, Pooled):
         if len(versions) == 1 and "output_version" not in self.model_fields_set:
             self.output_version = versions.pop()
         return self
+
+
+def with_known_signature(method: F) -> F:
+    """Keep the signature of a method.
+
+    LangChain asks for that of ``_generate`` on every call, and to find it out anew takes more
+    than a tenth of a call that does nothing else.
+    """
+    method.__signature__ = inspect.signature(method)  # type: ignore[attr-defined]
+    return method
 
 
 def _added(usages: Iterable[Any]) -> dict[str, Any]:
