@@ -40,8 +40,10 @@ class ChatPool(Pool):
     _counts_tokens: bool
     _smallest_window: int | None
 
-    def __new__(cls, targets: Iterable[Target], settings: dict[str, Any]) -> Self:  # noqa: D102 - as in Pool
-        pool = super().__new__(cls, map(_described, targets), settings)
+    def __new__(  # noqa: D102 - as in Pool
+        cls, targets: Iterable[Target], name: str, settings: dict[str, Any]
+    ) -> Self:
+        pool = super().__new__(cls, map(_described, targets), name, settings)
         pool._has_abilities = any(target.supports is not None for target in pool)
         pool._counts_tokens = any(target.tokens_per_minute for target in pool)
         pool._smallest_window = min(filter(None, (t.context_window for t in pool)), default=None)

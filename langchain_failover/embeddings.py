@@ -28,8 +28,8 @@ class _EmbeddingPool(Pool):
 
     embedder: Embedder
 
-    def __new__(cls, targets: Any, settings: dict[str, Any]) -> Self:
-        pool = super().__new__(cls, targets, settings)
+    def __new__(cls, targets: Any, name: str, settings: dict[str, Any]) -> Self:
+        pool = super().__new__(cls, targets, name, settings)
         pool.embedder = Embedder(
             partial(begin, pool.router),
             dimension=settings["dimension"],

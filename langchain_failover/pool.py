@@ -25,18 +25,20 @@ class Pool(tuple[Target, ...]):  # noqa: SLOT001 - it does carry attributes
 
     Args:
         targets: what ``Router`` takes.
-        settings: its ``policy``, ``strategy`` and ``name``; a subclass may read further ones.
+        name: of the router.
+        settings: fields of the class that it is made of: ``policy``, ``strategy``; a subclass may
+            read further ones.
     """
 
     router: Router
     settings: dict[str, Any]
 
-    def __new__(cls, targets: Iterable[Any], settings: dict[str, Any]) -> Self:  # noqa: D102 - as above
+    def __new__(cls, targets: Iterable[Any], name: str, settings: dict[str, Any]) -> Self:  # noqa: D102 - as above
         router = Router(
             targets,
             policy=settings["policy"],
             strategy=settings["strategy"],
-            name=settings["name"],
+            name=name,
         )
         pool = super().__new__(cls, router.targets)
         pool.router = router
@@ -50,7 +52,7 @@ class Pool(tuple[Target, ...]):  # noqa: SLOT001 - it does carry attributes
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (tuple(self), self.settings)
+        return type(self), (tuple(self), self.router.name, self.settings)
 
 
 class Pooled(Settings):
@@ -99,15 +101,16 @@ class Pooled(Settings):
 
     def _pool(self) -> Pool:
         """Return the pool; open one if targets or settings are new."""
-        pool, settings = self.targets, self._pool_settings()
-        if not isinstance(pool, Pool) or pool.settings != settings:
-            pool = self.pool_class(self._wrapped(pool), settings)
+        pool = self.targets
+        if not isinstance(pool, Pool) or not pool.settings.items() <= self.__dict__.items():
+            pool = self.pool_class(self._wrapped(pool), type(self).__name__, self._pool_settings())
             warn_about_children(pool, pool.router.policy)
             self.targets = pool
         return pool
 
     def _pool_settings(self) -> dict[str, Any]:
-        return {"policy": self.policy, "strategy": self.strategy, "name": type(self).__name__}
+        """Return the fields of which the pool is made."""
+        return {"policy": self.policy, "strategy": self.strategy}
 
     def _wrapped(self, targets: Sequence[Any]) -> list[Target]:
         """Return the targets, each with a client that the class can use."""
