@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Self
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessageChunk, BaseMessage, UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 from failover_core.engine.call import Call
@@ -100,19 +100,19 @@ def signed(result: ChatResult, call: Call, by: Target | None = None) -> ChatResu
     for generation in result.generations:
         message = generation.message
         message.response_metadata[REPORT] = report
-        _charge(call, message)
+        if usage := getattr(message, "usage_metadata", None):
+            _charge(call, usage)
     return result
 
 
-def _charge(call: Call, message: BaseMessage) -> None:
-    usage = getattr(message, "usage_metadata", None)
-    if usage and not _is_cached(usage):
+def _charge(call: Call, usage: UsageMetadata) -> None:
+    if not _is_cached(usage):
         call.used(usage["input_tokens"], usage["output_tokens"])
 
 
-def _is_cached(usage: Any) -> bool:
+def _is_cached(usage: Mapping[str, Any]) -> bool:
     # So LangChain marks what a cache answered.
-    return usage.get("total_cost") == 0  # type: ignore[no-any-return]
+    return usage.get("total_cost") == 0
 
 
 class Signature:
@@ -130,11 +130,12 @@ class Signature:
     def on(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
         """Return a chunk to pass on, signed if it is the last."""
         message = chunk.message
-        if self._latest and self._call.is_resuming:
+        if self._latest is not None and self._call.is_resuming:
             # A message is known by its id, and this is still the same one.
             message.id = self._latest.id
         self._latest = message
-        _charge(self._call, message)
+        if usage := getattr(message, "usage_metadata", None):
+            _charge(self._call, usage)
         if getattr(message, "chunk_position", None) == "last" and not self._is_signed:
             message.response_metadata[REPORT] = self._call.report
             self._is_signed = True

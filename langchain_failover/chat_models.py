@@ -183,8 +183,7 @@ class FailoverChatModel(Choosing, Described):
         signature = Signature(call)
         chunks = stream(call, request.stream, is_content, request.resume)
         with closing(chunks):  # type: ignore[type-var]
-            for chunk in chunks:
-                yield signature.on(chunk)
+            yield from map(signature.on, chunks)
         yield from signature.end()
 
     async def _astream(

@@ -55,7 +55,7 @@ class Gate:
     def let_through(self, chunk: Any) -> list[Any]:
         """Return the chunks that may go to the caller now, in order."""
         if self._attempt.committed:
-            return self._new([chunk])
+            return [chunk] if self._transcript is None else self._new([chunk])
         self._held.append(chunk)
         if not self._is_content(chunk):
             return []
