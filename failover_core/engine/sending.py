@@ -112,6 +112,8 @@ async def _within(awaitable: Awaitable[T], seconds: float | None) -> T:
 async def aclose_quietly(*sources: object) -> None:
     """Close async iterators that can be closed; a stream that broke may refuse to."""
     for source in sources:
+        if inspect.isasyncgen(source) and source.ag_frame is None:
+            continue  # it has ended, and is worth no timer
         close = getattr(source, "aclose", None) or getattr(source, "close", None)
         if callable(close):
             # A stream that broke may refuse to be closed, or take its time over it.
