@@ -6,7 +6,6 @@ given, and looks like OpenAI's words to everyone else: traces, cache keys, agent
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -43,7 +42,7 @@ def in_words_of(model: BaseChatModel, arguments: dict[str, Any]) -> dict[str, An
     return translated | said_since
 
 
-class Bound(ABC):
+class Bound:
     """Something bound, as it was given.
 
     Attributes:
@@ -94,9 +93,9 @@ class Bound(ABC):
             message = "the answer does not keep to its schema: it has nothing of it"
             raise UnsupportedError(message)
 
-    @abstractmethod
     def _bound_to(self, model: BaseChatModel) -> Mapping[str, Any]:
         """Make those arguments."""
+        raise NotImplementedError
 
 
 class BoundTools(list[Any], Bound):
