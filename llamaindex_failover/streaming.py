@@ -36,7 +36,7 @@ def is_content(chunk: Response) -> bool:
 
 def resume_by(prefill: Callable[[Any, str], Any] | None) -> Resume[Any]:
     """Return how another target goes on with a stream; without a prefill, by answering anew."""
-    return Resume(_shown_text, _with_text, prefill)
+    return Resume(_shown_text, _with_text, prefill, keeps_rest=True)
 
 
 def _shown_text(chunk: Response) -> str | None:

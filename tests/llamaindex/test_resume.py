@@ -32,6 +32,7 @@ from failover_core.testing.faults import (
 )
 from llamaindex_failover import FailoverLLM
 from llamaindex_failover.streaming import resume_by
+from tests.llamaindex.tools import Weather
 
 Servers = tuple[FaultServer, FaultServer]
 MakeLLM = Callable[..., FailoverLLM]
@@ -167,6 +168,24 @@ async def test_another_answer_is_never_mixed_in(take: Take) -> None:
         await take(FailoverLLM(targets=llms, policy=RESUME), "Hello")
 
     assert caught.value is BROKEN
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+async def test_a_tool_call_that_broke_is_made_at_the_next_server(
+    servers: Servers, llm_over: MakeLLM, *, is_async: bool
+) -> None:
+    servers[0].fault = StreamReset(1)
+    llm, weather = llm_over(servers, policy=RESUME), Weather().tool
+
+    if is_async:
+        asked = await llm.astream_chat_with_tools([weather], "The weather in 'Oslo'?")
+        chunks = [chunk async for chunk in asked]
+    else:
+        chunks = list(llm.stream_chat_with_tools([weather], "The weather in 'Oslo'?"))
+
+    calls = llm.get_tool_calls_from_response(chunks[-1])
+    assert [call.tool_kwargs for call in calls] == [{"city": "Oslo"}]
+    assert chunks[-1].additional_kwargs["failover"]["failed_over"]
 
 
 @each_chat
