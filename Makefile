@@ -6,12 +6,13 @@ PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+OLDEST := .venv-oldest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-full lint format test-real demo notebook bench simulate mutate clean
+.PHONY: help setup test test-full test-oldest lint format test-real demo notebook bench simulate mutate clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## build the virtual environment (every target does it when needed)
 
@@ -26,6 +27,14 @@ test: $(READY) ## run the tests on every core; PYTEST_ARGS="-k name" narrows the
 
 test-full: $(READY) ## the tests that end in a figure, at full size, and the table of figures
 	FAILOVER_FULL=1 $(BIN)/python -m pytest -n auto --dist worksteal -m figure $(PYTEST_ARGS)
+
+test-oldest: $(OLDEST)/.ready ## the tests of both frameworks, with their oldest releases that work
+	$(OLDEST)/bin/python -m pytest -n auto tests/langchain tests/llamaindex $(PYTEST_ARGS)
+
+$(OLDEST)/.ready: pyproject.toml tests/oldest.txt
+	$(PYTHON) -m venv --clear $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/oldest.txt --editable ".[test]"
+	@touch $@
 
 lint: $(READY) ## check style, types, layers, dependencies and spelling
 	$(BIN)/ruff check
@@ -63,5 +72,5 @@ mutate: $(READY) ## break the engine in thousands of ways and see which the test
 	$(BIN)/mutmut results
 
 clean: ## remove the virtual environment and every cache in the checkout
-	rm -rf $(VENV) mutants build dist htmlcov .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) mutants build dist htmlcov .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,10 +11,9 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.tools import tool
 
 from failover_core import ConfigurationError
-from failover_core.testing import FaultServer
 from langchain_failover import AllTargetsFailedError, FailoverChatModel
 from tests.langchain.agents import WAYS, Ask
-from tests.langchain.children import Told, openai_child
+from tests.langchain.children import Told
 
 
 def failing(text: str = "down") -> Told:
@@ -111,14 +110,3 @@ async def test_marks_in_a_request_reach_each_model_and_stay_in_the_request(
     for child in children:
         assert child.asked[0]["messages"] == before
         assert child.asked[0]["gear"] == [look_up]
-
-
-@pytest.mark.parametrize("how", ["invoke", "ainvoke", "stream", "astream"])
-async def test_a_model_of_another_provider_takes_a_marked_request(
-    how: str, doors: Any, servers: tuple[FaultServer, FaultServer]
-) -> None:
-    model = pool(failing(), openai_child(servers[0])).bind_tools([look_up])
-
-    answer = await doors[how](model, marked_messages())
-
-    assert "go on" in answer.text
