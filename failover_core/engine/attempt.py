@@ -41,9 +41,7 @@ class Attempt:
         "timeout",
     )
 
-    def __init__(
-        self, state: TargetState, number: int, now: float, *, streaming: bool = False
-    ) -> None:
+    def __init__(self, state: TargetState, number: int, now: float, *, streaming: bool) -> None:
         self.state = state
         self.number = number
         self.streaming = streaming

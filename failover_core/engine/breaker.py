@@ -135,7 +135,6 @@ class Breaker:
         if generation != self.generation:
             return False
         news = self.state is not State.OPEN
-        self.failures_in_a_row += 1
         self._open(now, cooldown=self._policy.max_cooldown)
         return news
 

@@ -256,7 +256,6 @@ class _AsyncRace(Generic[T]):
         """Return whether a cancellation of the running task was ours alone, and so is over."""
         if not self._has_cancelled:
             return False
-        self._has_cancelled = False
         return self._runner.uncancel() <= self._cancels
 
 

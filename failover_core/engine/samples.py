@@ -36,5 +36,10 @@ class Samples:
 
 
 def percentile(ordered: list[float], share: float) -> float:
-    """Return the number below which a share of some numbers, in ascending order, lies."""
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    """Return the number below which a share of some numbers, in ascending order, lies.
+
+    Args:
+        ordered: the numbers, one at least.
+        share: from 0 to less than 1.
+    """
+    return ordered[int(share * len(ordered))]

@@ -87,7 +87,7 @@ class Sticky(Strategy):
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process has another clock, and a copy of a router begins with settings alone.
-        return {**self.__dict__, "_place": 0, "_since": 0.0, "_successes": 0}
+        return {**self.__dict__, "_place": 0, "_since": 0.0}
 
     def order(self, targets: Sequence[TargetState], now: float) -> Iterable[TargetState]:
         """Return the current target and the places after it, stepping back if it is time."""
