@@ -12,7 +12,7 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.runnables import run_in_executor
 
 from failover_core.errors import ConfigurationError, MalformedResponseError
-from failover_core.reranking import RankedDocument
+from failover_core.reranking import RankedDocument, own
 from langchain_failover.documents import checked_documents, checked_query, takes, with_limit
 
 _INDEX = "_failover_index"
@@ -142,12 +142,5 @@ class Marked:
 
 def _marked(metadata: dict[str, Any], index: int) -> dict[str, Any]:
     # A score of an earlier reranker must not pass for one of this.
-    kept = {name: _own(value) for name, value in metadata.items() if name != _SCORE}
+    kept = {name: own(value) for name, value in metadata.items() if name != _SCORE}
     return {**kept, _INDEX: index}
-
-
-def _own(value: Any) -> Any:
-    """Return a value whose containers may be written to; other objects may refuse to be copied."""
-    if isinstance(value, dict):
-        return {name: _own(item) for name, item in value.items()}
-    return [_own(item) for item in value] if isinstance(value, list) else value

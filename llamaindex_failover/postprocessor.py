@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, Self
 
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
-from pydantic import PrivateAttr
 
 from failover_core import ConfigurationError, Router, Strategy
 from failover_core.children import UnfitError
 from failover_core.config import reranker_arguments, with_url_clients
-from failover_core.reranking import RerankClient, Reranker
+from failover_core.reranking import Ranking, RerankClient, Reranker
+from llamaindex_failover.choices import begin
 from llamaindex_failover.components import FailoverComponent, Policy, build_router
+from llamaindex_failover.instrumentation import hands_on
 from llamaindex_failover.ranking import ChildReranker, RankRequest
 
 _WANTED = (
@@ -36,7 +38,12 @@ class FailoverRerank(FailoverComponent, BaseNodePostprocessor):
     The nodes that come back are copies, best first, cut to ``top_n`` and ``score_threshold``
     whichever target served. Each says who that was in ``metadata["failover"]``, which is kept
     out of prompts and embeddings: ``target``, ``model``, ``attempts``, ``failed_over``,
-    ``errors``. One pair of rerank events is emitted per call.
+    ``errors``. One pair of rerank events is emitted per call; a wrapped reranker that emits them
+    itself is left to it. Its spans are the only ones of its calls. The instrument tag
+    ``{"failover": "name"}`` names the target to try first.
+
+    A wrapped reranker may leave nodes out, but not add or replace any. One that gives no scores
+    of its own is taken by its order: 1, 1/2, 1/3, …
 
     Attributes:
         targets: rerankers, clients of this library, URLs (which need ``model``), or a
@@ -61,15 +68,11 @@ class FailoverRerank(FailoverComponent, BaseNodePostprocessor):
     score_threshold: float | None = None
     """Lowest score to keep, on the model's own scale; None keeps all."""
 
-    _reranker: Reranker = PrivateAttr()
-
     def model_post_init(self, context: Any, /) -> None:
         """Build the router, and take over what the first target says of itself."""
         super().model_post_init(context)
         self._take_from_first("top_n", "model")
-        self._reranker = Reranker(
-            self.router.begin, top_n=self.top_n, score_threshold=self.score_threshold
-        )
+        self._reranker()  # refuses settings that cannot be used
 
     @classmethod
     def class_name(cls) -> str:
@@ -134,26 +137,51 @@ class FailoverRerank(FailoverComponent, BaseNodePostprocessor):
         """
         return cls.from_urls(**(reranker_arguments() | settings))
 
+    @hands_on
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         request = self._request(nodes, query_bundle)
-        return request.answer(self._reranker.rerank(len(nodes), request.ask))
+        ranking = self._reranker().rerank(len(nodes), request.ask)
+        return request.answer(ranking, self._winner(ranking))
 
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         request = self._request(nodes, query_bundle)
-        return request.answer(await self._reranker.arerank(len(nodes), request.aask))
+        ranking = await self._reranker().arerank(len(nodes), request.aask)
+        return request.answer(ranking, self._winner(ranking))
 
-    def _request(self, nodes: list[NodeWithScore], query: QueryBundle | None) -> RankRequest:
-        if query is None:
+    def _request(self, nodes: Any, query: Any) -> RankRequest:
+        if not isinstance(query, QueryBundle):
             message = (
                 f"{self.class_name()}: there is no query to rank for; pass query_str or "
                 "query_bundle to postprocess_nodes"
             )
             raise ConfigurationError(message)
-        return RankRequest(nodes, query, top_n=self.top_n, model=self.model)
+        for place, node in enumerate(nodes):
+            if not isinstance(node, NodeWithScore):
+                message = (
+                    f"{self.class_name()}: nodes[{place}] is {type(node).__name__}; "
+                    "wrap it: NodeWithScore(node=…)"
+                )
+                raise ConfigurationError(message)
+        return RankRequest(
+            nodes,
+            query,
+            top_n=self.top_n,
+            model=self.model,
+            callback_manager=self.callback_manager,
+        )
+
+    def _reranker(self) -> Reranker:
+        return Reranker(
+            partial(begin, self.router), top_n=self.top_n, score_threshold=self.score_threshold
+        )
+
+    def _winner(self, ranking: Ranking) -> Any:
+        name = ranking.report.get("target")
+        return next((one.client for one in self.router.targets if one.name == name), None)
 
     def _build_router(self) -> Router:
         return build_router(

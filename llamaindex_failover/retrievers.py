@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from llama_index.core.base.base_retriever import BaseRetriever
@@ -10,7 +9,13 @@ from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import IndexNode, NodeWithScore, QueryBundle
 
 from failover_core import Router, Strategy
+from failover_core.engine.attempt import Attempt
+from failover_core.engine.drivers import arun, run
+from llamaindex_failover.choices import begin
 from llamaindex_failover.components import Policy, Rebuilt, Targets, build_router, instance_of
+from llamaindex_failover.instrumentation import hands_on
+from llamaindex_failover.nodes import checked_nodes
+from llamaindex_failover.queries import fresh_query
 
 _WANTED = (
     "give a retriever of LlamaIndex (a subclass of BaseRetriever), such as index.as_retriever()"
@@ -28,12 +33,13 @@ class FailoverRetriever(Rebuilt, BaseRetriever):
     Each retriever may have an index and an embedding model of its own. The query goes to each
     attempt without a vector, so that one index's query vector never reaches another; only a
     query that is nothing but a vector keeps it. Events are emitted once, by this retriever.
+    The instrument tag ``{"failover": "name"}`` names the target to try first.
 
     Args:
         targets: retrievers, or ``Target(retriever, name=…, …)``, the preferred one first.
         policy: a FailoverPolicy or a dict of its settings.
         strategy: in which order targets are considered.
-        callback_manager: of the events; None: the first target's.
+        callback_manager: of the events, the targets' too; None: the first target's.
         object_map: objects that index nodes stand for, as for ``BaseRetriever``.
         objects: index nodes with such objects, as for ``BaseRetriever``.
         verbose: print the retrieval from such objects.
@@ -59,34 +65,69 @@ class FailoverRetriever(Rebuilt, BaseRetriever):
         self._router = build_router(
             targets,
             instance_of(BaseRetriever, _WANTED),
-            name="FailoverRetriever",
+            name=self.class_name(),
             policy=policy,
             strategy=strategy,
         )
-        first = self.router.targets[0].client
-        manager = callback_manager or getattr(first, "callback_manager", None)
+        manager = callback_manager or self.router.targets[0].client.callback_manager
         super().__init__(manager, object_map, objects, verbose)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name of the class, as the other classes have one in their dumps."""
+        return "FailoverRetriever"
+
+    @property
+    def callback_manager(self) -> CallbackManager:
+        """Hears of this retriever's events, and of those that the targets emit inside."""
+        return self._callback_manager
+
+    @callback_manager.setter
+    def callback_manager(self, manager: CallbackManager) -> None:
+        self._callback_manager = manager
+        for target in self.router.targets:
+            target.client.callback_manager = manager
 
     @property
     def router(self) -> Router:
         """The router over the targets: status, events, switch, enable, disable, reset, close."""
         return self._router
 
+    @hands_on
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        def ask(retriever: BaseRetriever) -> list[NodeWithScore]:
-            query = _fresh(query_bundle)  # its public method would emit the events again
-            nodes = retriever._retrieve(query)
-            return retriever._handle_recursive_retrieval(query, nodes)
+        def send(attempt: Attempt) -> list[NodeWithScore]:
+            retriever, query = attempt.client, fresh_query(query_bundle)
+            # Its public method would emit the events again.
+            nodes = checked_nodes(retriever._retrieve(query), of="retriever")
+            found: list[NodeWithScore] = retriever._handle_recursive_retrieval(query, nodes)
+            return found
 
-        return self.router.run(ask)
+        return run(begin(self.router), send)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        async def ask(retriever: BaseRetriever) -> list[NodeWithScore]:
-            query = _fresh(query_bundle)
-            nodes = await retriever._aretrieve(query)
-            return await retriever._ahandle_recursive_retrieval(query, nodes)
+        async def send(attempt: Attempt) -> list[NodeWithScore]:
+            retriever, query = attempt.client, fresh_query(query_bundle)
+            nodes = checked_nodes(await retriever._aretrieve(query), of="retriever")
+            found: list[NodeWithScore] = await retriever._ahandle_recursive_retrieval(query, nodes)
+            return found
 
-        return await self.router.arun(ask)
+        return await arun(begin(self.router), send)
+
+    # The retriever that served has followed its index nodes; a second pass would go too far.
+
+    def _handle_recursive_retrieval(
+        self, query_bundle: QueryBundle, nodes: list[NodeWithScore]
+    ) -> list[NodeWithScore]:
+        if not self.object_map:
+            return nodes
+        return super()._handle_recursive_retrieval(query_bundle, nodes)
+
+    async def _ahandle_recursive_retrieval(
+        self, query_bundle: QueryBundle, nodes: list[NodeWithScore]
+    ) -> list[NodeWithScore]:
+        if not self.object_map:
+            return nodes
+        return await super()._ahandle_recursive_retrieval(query_bundle, nodes)
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -98,12 +139,3 @@ class FailoverRetriever(Rebuilt, BaseRetriever):
             "verbose": self._verbose,
         }
 
-
-def _fresh(query: QueryBundle) -> QueryBundle:
-    """Return a query for one attempt: retrievers write their vector into it."""
-    texts = query.custom_embedding_strs
-    return replace(
-        query,
-        custom_embedding_strs=None if texts is None else list(texts),
-        embedding=None if query.embedding_strs or query.image_path else query.embedding,
-    )
