@@ -12,6 +12,8 @@ from failover_core.errors import ConfigurationError
 from failover_core.policy import FailoverPolicy
 
 _MODEL_FIELDS = ("model_name", "model", "model_id")
+_NO_MODEL = "unknown"
+"""What LlamaIndex calls a model without a name."""
 
 
 class Capability(StrEnum):
@@ -190,7 +192,7 @@ def model_of(client: object) -> str | None:
     """Return the model name that an object carries in one of the usual attributes."""
     for field in _MODEL_FIELDS:
         value = getattr(client, field, None)
-        if isinstance(value, str) and value:
+        if isinstance(value, str) and value not in ("", _NO_MODEL):
             return value
     return None
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import logging
+import pickle
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -23,11 +25,17 @@ Targets = Sequence[Any]
 
 Policy = FailoverPolicy | dict[str, Any] | None
 
+logger = logging.getLogger("llamaindex_failover")
+
+_MAY_BE_OF_THIS_PROCESS = {"embeddings_cache", "rate_limiter"}
+"""Fields that hold locks and connections, more often than not."""
+
 
 def build_router(
     targets: Targets,
     adapt: Callable[[Any], Any],
     *,
+    describe: Callable[[Target], Target] = lambda target: target,
     name: str,
     policy: Policy,
     strategy: str | Strategy,
@@ -37,6 +45,7 @@ def build_router(
     Args:
         targets: as the user gave them.
         adapt: returns the client for an object, or raises UnfitError.
+        describe: returns a target with what is known of its client.
         name: of the pool and its class.
         policy: of every call.
         strategy: orders the targets.
@@ -45,7 +54,7 @@ def build_router(
         ConfigurationError: there are no targets, one is of the wrong kind, or a setting is bad.
     """
     adapted = adapted_targets(targets, adapt, owner=name)
-    router = Router(adapted, policy=policy, strategy=strategy, name=name)
+    router = Router(map(describe, adapted), policy=policy, strategy=strategy, name=name)
     warn_about_children(router.targets, router.policy)
     return router
 
@@ -82,12 +91,26 @@ class Rebuilt:
     def __reduce__(self) -> tuple[Any, ...]:
         settings = self._settings()
         settings.pop("callback_manager", None)  # its handlers belong to this process
+        for name in _MAY_BE_OF_THIS_PROCESS & settings.keys():
+            if not _is_picklable(settings[name]):
+                logger.warning(
+                    "%s: %s cannot be pickled; its copy has none", type(self).__name__, name
+                )
+                del settings[name]
         settings["targets"] = [_picklable(target) for target in settings["targets"]]
         return _rebuild, (type(self), settings)
 
 
 def _rebuild(cls: type[T], settings: dict[str, Any]) -> T:
     return cls(**settings)
+
+
+def _is_picklable(value: object) -> bool:
+    try:
+        pickle.dumps(value)
+    except Exception:  # noqa: BLE001 - a foreign __reduce__ may raise anything
+        return False
+    return True
 
 
 def _picklable(target: Any) -> Any:

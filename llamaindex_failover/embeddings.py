@@ -6,33 +6,23 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
-from pydantic import PrivateAttr, computed_field
+from pydantic import Field, PrivateAttr, computed_field
 
 from failover_core import Router, Strategy
-from failover_core.children import UnfitError, check_one_model
+from failover_core.children import check_one_model
 from failover_core.config import embedding_arguments, with_url_clients
-from failover_core.embedding import Embedder, EmbeddingClient, Kind
+from failover_core.embedding import Embedder, Kind
 from failover_core.targets import model_of
+from llamaindex_failover.child_embedding import adapted
 from llamaindex_failover.components import FailoverComponent, Policy, build_router, child_of
+from llamaindex_failover.embedding_doors import EmbeddingDoors, join_batches
+from llamaindex_failover.embedding_space import check_one_space, space_id
+from llamaindex_failover.embeddings_cache import SpaceCache
 
-_WANTED = (
-    "give an embedding of LlamaIndex (a subclass of BaseEmbedding), a client of this library "
-    "such as InfinityClient, or a URL"
-)
-_UNKNOWN = "unknown"
 _DEFAULT_BATCH_SIZE = 256
-_SHAPES_VECTORS = (
-    "dimensions",
-    "embed_dim",
-    "mode",
-    "normalize",
-    "pooling",
-    "query_instruction",
-    "text_instruction",
-)
 
 
-class FailoverEmbedding(FailoverComponent, BaseEmbedding):
+class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
     """An embedding that asks the first of several embeddings that can answer.
 
     ``pip install "rag-failover[llamaindex]"``
@@ -43,9 +33,10 @@ class FailoverEmbedding(FailoverComponent, BaseEmbedding):
         ... )
 
     All targets must embed into one vector space: with the same model, which is compared where
-    the targets name it, and the same dimension. Each batch fails over by itself. Events are
-    emitted once, by this embedding; a wrapped embedding's rate limiter is asked, its
-    ``embeddings_cache`` is not: give the cache to this one.
+    the targets name it, and alike in what else they say of their vectors (dimension, prefixes,
+    pooling). Each batch fails over by itself. Events are emitted once, by this embedding; a
+    wrapped embedding's rate limiter is asked, its ``embeddings_cache`` is not: give the cache to
+    this one, and what was embedded before all targets failed need not be sent again.
 
     Attributes:
         targets: embeddings, clients of this library, URLs (which need ``model_name``), or a
@@ -54,13 +45,20 @@ class FailoverEmbedding(FailoverComponent, BaseEmbedding):
         dimension: of the vectors. Default: that of the first answer.
         embed_batch_size: texts per request. Default: the smallest of the wrapped embeddings',
             or 256.
+        num_workers: batches of an async call that are under way at once. Default: as the first
+            target says; None: all of them.
+        embeddings_cache: a key-value store of LlamaIndex. Each vector space has collections of
+            its own in it, one for queries and one for texts.
 
     Raises:
-        ConfigurationError: a target is no embedding, or the targets name different models.
+        ConfigurationError: a target is no embedding, or the targets embed into different spaces.
     """
 
     dimension: int | None = None
     """Length of each vector; an answer with another one is an error of its target."""
+
+    embeddings_cache: Any = Field(default=None, exclude=True, repr=False)
+    """Where vectors are kept. It is in no dump: a store may know the key of its database."""
 
     _embedder: Embedder = PrivateAttr()
 
@@ -68,12 +66,20 @@ class FailoverEmbedding(FailoverComponent, BaseEmbedding):
         """Build the router, and take over what the targets say of themselves."""
         super().model_post_init(context)
         children = [child_of(target) for target in self.router.targets]
-        self._fill_in("model_name", model_of(children[0]) or _UNKNOWN)
+        self._take_from_first("num_workers")
+        if model := model_of(children[0]):
+            self._fill_in("model_name", model)
         sizes = [getattr(child, "embed_batch_size", _DEFAULT_BATCH_SIZE) for child in children]
         self._fill_in("embed_batch_size", min(sizes))
-        self._embedder = Embedder(
-            self.router.begin, dimension=self.dimension, batch_size=self.embed_batch_size
-        )
+        self._embedder = self._build_embedder()
+        self.embeddings_cache = self.__dict__["embeddings_cache"]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "embeddings_cache" and value is not None:
+            value = SpaceCache(value, self.space_id)
+        super().__setattr__(name, value)
+        if name == "embed_batch_size":
+            self._embedder = self._build_embedder()
 
     @classmethod
     def class_name(cls) -> str:
@@ -139,17 +145,14 @@ class FailoverEmbedding(FailoverComponent, BaseEmbedding):
 
     @computed_field(repr=False)  # type: ignore[prop-decorator]
     @property
-    def space(self) -> str:
+    def space_id(self) -> str:
         """What the vectors depend on: model, dimension and the first target's ways, no secret.
 
         LlamaIndex's ingestion cache takes it out of the dump: an embedding into another space
         must not get the vectors of this one, and one on other servers should.
         """
         child = child_of(self.router.targets[0])
-        kind = type(child).__name__ if self.model_name == _UNKNOWN else None
-        ways = {name: getattr(child, name, None) for name in _SHAPES_VECTORS}
-        known = {"model": self.model_name, "class": kind, "dimension": self.dimension, **ways}
-        return "; ".join(f"{name}={value}" for name, value in known.items() if value is not None)
+        return space_id(child, model=model_of(self), dimension=self.dimension)
 
     def _get_query_embedding(self, query: str) -> Embedding:
         return self._embed([query], Kind.QUERY)[0]
@@ -167,6 +170,7 @@ class FailoverEmbedding(FailoverComponent, BaseEmbedding):
         return self._embed(texts, Kind.PASSAGE)
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        join_batches()
         return await self._aembed(texts, Kind.PASSAGE)
 
     def _embed(self, texts: list[str], kind: Kind) -> list[Embedding]:
@@ -181,49 +185,22 @@ class FailoverEmbedding(FailoverComponent, BaseEmbedding):
         declared = self.model_name if "model_name" in self.model_fields_set else None
         router = build_router(
             with_url_clients(self.targets, model=declared, provider="infinity", api_key=None),
-            _adapted,
+            adapted,
             name=self.class_name(),
             policy=self.policy,
             strategy=self.strategy,
         )
         check_one_model(router.targets, pool=router.name, declared=declared)
+        check_one_space(router.targets, pool=router.name, dimension=self.dimension)
         return router
 
+    def _build_embedder(self) -> Embedder:
+        return Embedder(
+            self.router.begin, dimension=self.dimension, batch_size=self.embed_batch_size
+        )
 
-class ChildEmbedding:
-    """A LlamaIndex embedding as a client of a pool.
-
-    It uses the methods behind the public ones, which would emit the events a second time.
-    """
-
-    def __init__(self, child: BaseEmbedding) -> None:
-        self.child = child
-        model = model_of(child)
-        self.model = None if model == _UNKNOWN else model
-        self.name = self.model or type(child).__name__
-
-    def embed(self, texts: Sequence[str], kind: Kind) -> list[Embedding]:
-        """Return one vector per text."""
-        child = self.child
-        if child.rate_limiter is not None:
-            child.rate_limiter.acquire()
-        if kind is Kind.QUERY:
-            return [child._get_query_embedding(text) for text in texts]
-        return child._get_text_embeddings(list(texts))
-
-    async def aembed(self, texts: Sequence[str], kind: Kind) -> list[Embedding]:
-        """Return one vector per text."""
-        child = self.child
-        if child.rate_limiter is not None:
-            await child.rate_limiter.async_acquire()
-        if kind is Kind.QUERY:
-            return [await child._aget_query_embedding(text) for text in texts]
-        return await child._aget_text_embeddings(list(texts))
-
-
-def _adapted(child: Any) -> Any:
-    if isinstance(child, BaseEmbedding):
-        return ChildEmbedding(child)
-    if isinstance(child, EmbeddingClient):
-        return child
-    raise UnfitError(_WANTED)
+    def _settings(self) -> dict[str, Any]:
+        settings = super()._settings()
+        if cache := settings.get("embeddings_cache"):
+            settings["embeddings_cache"] = cache.store
+        return settings

@@ -25,7 +25,7 @@ MakeEmbedding = Callable[..., FailoverEmbedding]
 TEXTS = [f"The boat number {number} sails at dawn." for number in range(7)]
 
 
-class OfLength(MockEmbedding):
+class OfLength(BaseEmbedding):
     """An embedding of one text at a time: its length, and whether it is a query."""
 
     def _get_query_embedding(self, query: str) -> list[float]:
@@ -84,7 +84,7 @@ async def test_every_door_gives_the_vectors_of_the_server(
 
 @pytest.mark.parametrize("first", [OfLength, Failing])
 async def test_a_wrapped_embeddings_floats_come_out_exactly(first: type[BaseEmbedding]) -> None:
-    embedding = FailoverEmbedding(targets=[first(embed_dim=2), OfLength(embed_dim=2)])
+    embedding = FailoverEmbedding(targets=[first(), OfLength()])
 
     assert embedding.get_text_embedding_batch(["a", "bc"]) == [[1.1, 0.0], [2.1, 0.0]]
     assert await embedding.aget_text_embedding_batch(["a", "bc"]) == [[1.1, 0.0], [2.1, 0.0]]
@@ -124,8 +124,8 @@ def test_a_failed_batch_alone_moves_on(servers: Servers, embedding_over: MakeEmb
     assert [request.body["input"] for request in servers[1].requests] == [TEXTS[2:4]]
 
 
-def test_a_target_of_another_dimension_is_refused() -> None:
-    embedding = FailoverEmbedding(targets=[MockEmbedding(8)], dimension=4)
+def test_an_answer_of_another_dimension_is_refused() -> None:
+    embedding = FailoverEmbedding(targets=[OfLength()], dimension=4)
 
     with pytest.raises(AllTargetsFailedError) as raised:
         embedding.get_text_embedding("a")
@@ -155,8 +155,8 @@ def test_urls_as_targets_need_a_model(servers: Servers) -> None:
 @pytest.mark.parametrize("size", [2, 10])
 async def test_events_are_those_of_the_bare_embedding(heard: Heard, size: int) -> None:
     counts = []
-    bare = OfLength(embed_dim=2, embed_batch_size=size)
-    for model in (bare, FailoverEmbedding(targets=[Failing(embed_dim=2), bare])):
+    bare = OfLength(embed_batch_size=size)
+    for model in (bare, FailoverEmbedding(targets=[Failing(), bare])):
         tally, model.callback_manager = tallied()
         heard.events.clear()
         model.get_text_embedding_batch(TEXTS)
@@ -201,9 +201,9 @@ def test_the_ingestion_cache_never_gives_one_model_the_vectors_of_another() -> N
         nodes = IngestionPipeline(transformations=[model], cache=cache).run(documents=documents)
         return [node.embedding for node in nodes]
 
-    one = embedded([OfLength(embed_dim=2, model_name="a")])
+    one = embedded([OfLength(model_name="a")])
     other = embedded([MockEmbedding(2, model_name="b")])
-    again = embedded([Failing(embed_dim=2, model_name="a")])
+    again = embedded([Failing(model_name="a")])
 
     assert other == [[0.5, 0.5]] * len(TEXTS)
     assert again == one
@@ -223,7 +223,7 @@ class Limiter:
 
 async def test_a_wrapped_embeddings_rate_limiter_is_asked() -> None:
     limiter = Limiter()
-    child = Target(OfLength(embed_dim=2, rate_limiter=limiter), name="limited")
+    child = Target(OfLength(rate_limiter=limiter), name="limited")
     embedding = FailoverEmbedding(targets=[child])
 
     embedding.get_text_embedding_batch(TEXTS)

@@ -1,0 +1,97 @@
+"""What goes around the public methods of LlamaIndex's ``BaseEmbedding``."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
+
+from failover_core.embedding import Kind
+from llamaindex_failover.embeddings_cache import asking_for
+
+if TYPE_CHECKING:
+    _Base = BaseEmbedding
+else:
+    _Base = object
+
+
+class EmbeddingDoors(_Base):
+    """Tells queries from texts, and lets the batches of one async call end together.
+
+    It is no component by itself, because of those LlamaIndex records a second span for each
+    method that it has one for already.
+    """
+
+    def get_query_embedding(self, query: str) -> Embedding:
+        """Return the vector of a query."""
+        with asking_for(Kind.QUERY):
+            return super().get_query_embedding(query)
+
+    async def aget_query_embedding(self, query: str) -> Embedding:
+        """Return the vector of a query."""
+        with asking_for(Kind.QUERY):
+            return await super().aget_query_embedding(query)
+
+    async def aget_text_embedding_batch(
+        self,
+        texts: list[str],
+        show_progress: bool = False,  # noqa: FBT001, FBT002 - the signature of BaseEmbedding
+        **kwargs: Any,
+    ) -> list[Embedding]:
+        """Return one vector per text, asking for all batches at once.
+
+        When one of them fails, no further one is sent. Those on their way are called off; if
+        there is an ``embeddings_cache`` to keep what they bring, they are waited for.
+        """
+        batches = _Batches()
+        token = _current.set(batches)
+        try:
+            return await super().aget_text_embedding_batch(texts, show_progress, **kwargs)
+        except Exception:
+            await batches.end(call_off=self.embeddings_cache is None)
+            raise
+        finally:
+            _current.reset(token)
+
+
+class _Batches:
+    """The tasks that BaseEmbedding starts for one call, and forgets when one of them fails."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._is_over = False
+
+    def join(self) -> None:
+        """Make the running task one of them."""
+        if self._is_over:
+            raise asyncio.CancelledError
+        if task := asyncio.current_task():
+            self._tasks.add(task)
+
+    async def end(self, *, call_off: bool) -> None:
+        """Let no further one begin, and wait for those that have begun."""
+        self._is_over = True
+        pending = [task for task in self._tasks if not task.done()]
+        for task in pending:
+            if call_off:
+                task.cancel()
+        if pending:
+            await asyncio.wait(pending)
+        for task in self._tasks:
+            if not task.cancelled():
+                task.exception()  # else asyncio logs that nobody asked for it
+
+
+_current: ContextVar[_Batches | None] = ContextVar("failover_batches", default=None)
+
+
+def join_batches() -> None:
+    """Make the running task one of the batches of its call, if it is within one.
+
+    Raises:
+        asyncio.CancelledError: another batch of the call has failed already.
+    """
+    if batches := _current.get():
+        batches.join()
