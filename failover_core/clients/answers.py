@@ -10,15 +10,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
+from failover_core.clients.descriptions import whole
 from failover_core.errors import MalformedResponseError
 from failover_core.reranking.protocol import RankedDocument
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
 LITTLE_FLOAT = np.dtype("<f4")
+
+_TOKENS = (
+    ("usage", "total_tokens"),
+    ("usage", "prompt_tokens"),
+    ("meta", "billed_units", "input_tokens"),
+    ("meta", "tokens", "input_tokens"),
+    ("prompt_eval_count",),
+)
+_LONGEST_COUNT = 15
 
 
 def decode(body: bytes) -> Any:
@@ -34,22 +44,54 @@ def decode(body: bytes) -> Any:
     raise MalformedResponseError(message)
 
 
-def items(document: Any, field: str) -> list[dict[str, Any]]:
-    """Return a list of objects from a field of an object."""
-    found = document.get(field) if isinstance(document, dict) else None
+def tokens(document: Any, headers: Mapping[str, str]) -> int:
+    """Return the input tokens that an answer was charged for, 0 if it does not say."""
+    for path in _TOKENS:
+        found = document
+        for field in path:
+            found = field_of(found, field)
+        if (number := whole(found)) is not None:
+            return number
+    text = headers.get("x-compute-tokens", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _LONGEST_COUNT else 0
+
+
+def field_of(document: Any, field: str | None) -> Any:
+    """Return a field of an object, or the document itself; None if it is no object."""
+    if field is None:
+        return document
+    return document.get(field) if isinstance(document, dict) else None
+
+
+def items(document: Any, field: str | None) -> list[dict[str, Any]]:
+    """Return a list of objects from a field of an object, or the document if it is the list."""
+    found = field_of(document, field)
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-        message = f"the answer has no list of objects in {field!r}"
+        where = f" in {field!r}" if field else ""
+        message = f"the answer has no list of objects{where}"
         raise MalformedResponseError(message)
     return found
 
 
-def in_order(found: Sequence[dict[str, Any]], field: str, count: int) -> list[Any]:
-    """Return a field of ``count`` items in the order of their ``index``."""
-    if len(found) != count:
-        message = f"the answer has {len(found)} items for {count} inputs"
-        raise MalformedResponseError(message)
+def indexed_vectors(document: Any, count: int) -> list[Any]:
+    """Return the vectors of OpenAI's answer, put in the order of their ``index``."""
+    found: list[dict[str, Any]] = counted(items(document, "data"), count)
     by_index = dict(zip(_indices(found, count), found, strict=True))
-    return [by_index[index].get(field) for index in range(count)]
+    return [by_index[index].get("embedding") for index in range(count)]
+
+
+def listed_vectors(document: Any, count: int, field: str | None = None) -> list[Any]:
+    """Return the vectors of an answer that lists nothing else, in a field or by itself."""
+    return counted(field_of(document, field), count)
+
+
+def counted(found: Any, count: int) -> list[Any]:
+    """Return a list that has one item for each of ``count`` inputs."""
+    number = len(found) if isinstance(found, list) else 0
+    if number != count:
+        message = f"the answer has {number} items for {count} inputs"
+        raise MalformedResponseError(message)
+    return found  # type: ignore[no-any-return]  # a list: count is never 0
 
 
 def matrix(vectors: Sequence[Any]) -> NDArray[np.float32]:

@@ -8,46 +8,41 @@ and async differ only in who sends.
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, Unpack
+from typing import Any, ClassVar, Self, TypeVar, Unpack
 
 import httpx
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import SecretStr
 
-from failover_core.clients.answers import decode
+from failover_core.clients import answers
 from failover_core.clients.complaints import complaint
+from failover_core.clients.descriptions import Description
 from failover_core.clients.dialogue import Dialogue, Post, encoded
 from failover_core.clients.settings import ClientOptions, ClientSettings
-from failover_core.embedding.texts import checked_texts
 from failover_core.engine.deadline import current_deadline
+from failover_core.engine.usage import charge
 from failover_core.errors import (
     AttemptTimeoutError,
+    ConfigurationError,
     MalformedResponseError,
     ResponseStatusError,
 )
-
-if TYPE_CHECKING:
-    from failover_core.embedding.protocol import Kind
-    from failover_core.reranking.protocol import RankedDocument
 
 T = TypeVar("T")
 
 _REDIRECT = 300
 
 
-class HttpClient(ABC):
+class HttpClient:
     """A client of one server and one model.
 
     One object serves any number of threads, event loops and forked processes. It pickles and
     deep-copies by its settings; a pickle never holds a key (see ``ClientSettings.api_key``).
 
     Args:
-        base_url: where the paths of the API begin.
+        base_url: where the paths of the API begin; None for the vendor's own service.
         model: name of the model, as the server knows it.
         api_key: sent as a bearer token; ``"${NAME}"`` reads it from an environment variable.
         **options: see ``ClientSettings``.
@@ -59,22 +54,24 @@ class HttpClient(ABC):
     enforces_deadline: ClassVar[bool] = True
     """``current_deadline`` is kept on the socket; nobody has to bound the call from outside."""
 
-    health_path: ClassVar[str]
-    """A path that answers for free."""
-
-    max_batch_items: ClassVar[int] = 2048
-    """Texts in one request at the most."""
+    default_url: ClassVar[str | None] = None
+    """URL of the vendor's own service; None where everybody runs a server of his own."""
 
     def __init__(
         self,
-        base_url: str,
+        base_url: str | None = None,
         *,
         model: str,
         api_key: str | SecretStr | None = None,
         **options: Unpack[ClientOptions],
     ) -> None:
-        given = {"base_url": base_url, "model": model, "api_key": api_key, **options}
+        url = self.default_url if base_url is None else base_url
+        if url is None:
+            message = f"base_url: is missing; {type(self).__name__} has no server of its own"
+            raise ConfigurationError(message)
+        given = {"base_url": url, "model": model, "api_key": api_key, **options}
         self._settings = settings = ClientSettings.model_validate(given)
+        self._check_options()
         self._url = httpx.URL(settings.base_url)
         self._paths: dict[str, httpx.URL] = {}
         self._headers = self._build_headers()
@@ -103,59 +100,20 @@ class HttpClient(ABC):
         """Seconds an attempt may take if neither its target nor the policy says."""
         return self._settings.timeout
 
-    def embed(self, texts: Sequence[str], kind: Kind) -> NDArray[np.float32]:
-        """Return one vector per text, in the order of the texts.
+    def describe(self) -> Description:
+        """Return what is known of the model, asking the server where it can tell.
 
-        Args:
-            texts: at most ``max_batch_items``. No text needs no request.
-            kind: what the texts are for.
-
-        Returns:
-            Finite numbers of shape ``(len(texts), dimension)``; ``(0, 0)`` for no text.
+        Nothing else calls this; what the server said is not remembered.
 
         Raises:
-            ResponseStatusError: the server answered with an error.
-            MalformedResponseError: its answer cannot be used.
-            AttemptTimeoutError: the answer was not complete in time.
+            TargetError: the server cannot be asked, or its answer cannot be used.
             httpx.TransportError: the connection failed.
         """
-        return self._run(self._embed(checked_texts(texts), kind))
+        return self._run(self._describe())
 
-    async def aembed(self, texts: Sequence[str], kind: Kind) -> NDArray[np.float32]:
-        """Do what ``embed`` does."""
-        return await self._arun(self._embed(checked_texts(texts), kind))
-
-    def rerank(
-        self, query: str, documents: Sequence[str], top_n: int | None = None
-    ) -> list[RankedDocument]:
-        """Return the documents that fit a query, the best first.
-
-        Args:
-            query: what is asked.
-            documents: what may answer it. No document needs no request.
-            top_n: how many to return at the most; None for all.
-
-        Raises:
-            ResponseStatusError: the server answered with an error.
-            MalformedResponseError: its answer cannot be used.
-            AttemptTimeoutError: the answer was not complete in time.
-            httpx.TransportError: the connection failed.
-        """
-        return self._run(self._rerank(query, checked_texts(documents, "documents"), top_n))
-
-    async def arerank(
-        self, query: str, documents: Sequence[str], top_n: int | None = None
-    ) -> list[RankedDocument]:
-        """Do what ``rerank`` does."""
-        return await self._arun(self._rerank(query, checked_texts(documents, "documents"), top_n))
-
-    def check_health(self) -> None:
-        """Ask the server for its health, which costs nothing.
-
-        Raises:
-            TargetError: it is not well.
-        """
-        self._run(self._check_health())
+    async def adescribe(self) -> Description:
+        """Do what ``describe`` does."""
+        return await self._arun(self._describe())
 
     def close(self) -> None:
         """Close the connections at rest. The client stays usable."""
@@ -165,18 +123,13 @@ class HttpClient(ABC):
         """Do what ``close`` does."""
         await self._transport.aclose()
 
-    def _check_health(self) -> Dialogue[None]:
-        yield Post(self.health_path)
+    def _describe(self) -> Dialogue[Description]:
+        """Converse with the server about the model; without a way to, nothing is sent."""
+        yield from ()
+        return Description(self.model)
 
-    @abstractmethod
-    def _embed(self, texts: list[str], kind: Kind) -> Dialogue[NDArray[np.float32]]:
-        """Converse with the server to embed texts."""
-
-    @abstractmethod
-    def _rerank(
-        self, query: str, documents: list[str], top_n: int | None
-    ) -> Dialogue[list[RankedDocument]]:
-        """Converse with the server to rank documents."""
+    def _check_options(self) -> None:
+        """Refuse settings that the protocol has no words for."""
 
     def _build_headers(self) -> httpx.Headers:
         headers = {
@@ -248,8 +201,10 @@ class HttpClient(ABC):
             message = f"{self.name} compressed an answer although told not to"
             raise MalformedResponseError(message)
         failed = response.status_code >= _REDIRECT
+        if not (failed or post.reads_json):
+            return None
         try:
-            document = decode(response.read())
+            document = answers.decode(response.read())
         except MalformedResponseError:
             if not failed:
                 raise
@@ -263,6 +218,7 @@ class HttpClient(ABC):
                 retry_after=response.headers.get("retry-after"),
                 secret=self._settings.secret,
             )
+        charge(answers.tokens(document, response.headers))
         return document
 
     def __enter__(self) -> Self:

@@ -17,15 +17,19 @@ T = TypeVar("T")
 class Post:
     """A request of a protocol: a path below the base URL, and what to send there.
 
-    Without anything to send it is a GET.
+    Without anything to send it is a GET. Unless it ``reads_json``, any success will do.
     """
 
     path: str
     payload: dict[str, Any] | None = None
+    reads_json: bool = True
 
 
 Dialogue = Generator[Post, Any, T]
-"""Yields what to send and is sent the JSON of the answer, or the ResponseStatusError it was."""
+"""Yields what to send and is sent the JSON of the answer, or the ResponseStatusError it was.
+
+An answer that nobody reads is None.
+"""
 
 
 def encoded(post: Post) -> bytes:

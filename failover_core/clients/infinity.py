@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from failover_core.clients.descriptions import RequestLimits
+from failover_core.clients.dialogue import Post
 from failover_core.clients.openai_compatible import OpenAICompatibleClient
 
 
@@ -12,4 +14,6 @@ class InfinityClient(OpenAICompatibleClient):
     was started with ``--url-prefix /v1``.
     """
 
-    health_path = "/health"
+    limits = RequestLimits(items=2048)
+    rerank_limits = RequestLimits(items=2048)
+    health = Post("/health")

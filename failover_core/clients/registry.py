@@ -10,14 +10,24 @@ from typing import Unpack
 from pydantic import SecretStr
 
 from failover_core.clients.base import HttpClient
+from failover_core.clients.cohere import CohereClient
 from failover_core.clients.infinity import InfinityClient
+from failover_core.clients.jina import JinaClient
+from failover_core.clients.ollama import OllamaClient
 from failover_core.clients.openai_compatible import OpenAICompatibleClient
 from failover_core.clients.settings import ClientOptions
+from failover_core.clients.tei import TEIClient
+from failover_core.clients.voyage import VoyageClient
 from failover_core.errors import ConfigurationError
 
 PROVIDERS: dict[str, type[HttpClient]] = {
     "infinity": InfinityClient,
     "openai": OpenAICompatibleClient,
+    "tei": TEIClient,
+    "cohere": CohereClient,
+    "jina": JinaClient,
+    "voyage": VoyageClient,
+    "ollama": OllamaClient,
 }
 """Client class of each wire protocol."""
 
@@ -25,7 +35,7 @@ Keys = str | SecretStr | Sequence[str | SecretStr | None] | None
 
 
 def clients_from_urls(
-    urls: str | Sequence[str],
+    urls: str | Sequence[str] | None = None,
     *,
     model: str,
     provider: str = "infinity",
@@ -35,7 +45,8 @@ def clients_from_urls(
     """Return one client per URL, in their order.
 
     Args:
-        urls: a list, or one text with commas; spaces and trailing commas are forgiven.
+        urls: a list, or one text with commas; spaces and trailing commas are forgiven. None is
+            the vendor's own service, once for each key.
         model: name of the model, the same on every server.
         provider: a key of ``PROVIDERS``.
         api_key: one key, or several as a list or a text with commas: the first for the first
@@ -48,6 +59,7 @@ def clients_from_urls(
     """
     client = _client_class(provider)
     clients = []
+    urls = own_urls(provider, api_key) if urls is None else urls
     for place, (url, key) in enumerate(paired_with_keys(urls, api_key)):
         try:
             clients.append(client(url, model=model, api_key=key, **options))
@@ -56,6 +68,19 @@ def clients_from_urls(
             message = f"urls[{place}]: {error}"
             raise ConfigurationError(message) from None
     return clients
+
+
+def own_urls(provider: str, api_key: Keys = None) -> list[str]:
+    """Return the URL of a vendor's own service, once for each key.
+
+    Raises:
+        ConfigurationError: the provider is unknown, or everybody runs a server of his own.
+    """
+    client = _client_class(provider)
+    if client.default_url is None:
+        message = f"urls: are missing; {client.__name__} has no server of its own"
+        raise ConfigurationError(message)
+    return [client.default_url] * len(_split_keys(api_key))
 
 
 def paired_with_keys(

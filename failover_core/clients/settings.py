@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypedDict
 import httpx
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from failover_core.embedding.protocol import Kind
 from failover_core.errors import ConfigurationError
 from failover_core.policy import Seconds, Settings
 
@@ -94,6 +95,12 @@ class ClientOptions(TypedDict, total=False):
     max_connections: int
     max_response_bytes: int
     ca_file: str | None
+    output_dimension: int | None
+    truncate: bool | None
+    query_task: str | None
+    passage_task: str | None
+    query_prefix: str
+    passage_prefix: str
 
 
 class ClientSettings(Settings):
@@ -127,10 +134,38 @@ class ClientSettings(Settings):
     ca_file: str | None = None
     """File of certificates (PEM) to trust instead of the public ones."""
 
+    output_dimension: int | None = Field(default=None, ge=1)
+    """Numbers of a vector to ask for, of models that can be cut short (Matryoshka). None: all."""
+
+    truncate: bool | None = None
+    """Whether the server cuts texts that are too long, or refuses them. None: as it likes."""
+
+    query_task: str | None = None
+    """What the server calls embedding a query: ``input_type`` of Cohere and Voyage, ``task`` of
+    Jina, ``prompt_name`` of TEI. None: as the vendor says; an empty text sends nothing."""
+
+    passage_task: str | None = None
+    """The same for passages."""
+
+    query_prefix: str = ""
+    """Text put before each query that is embedded, such as ``"query: "``."""
+
+    passage_prefix: str = ""
+    """The same for passages."""
+
     @property
     def secret(self) -> str | None:
         """The key to send, or None."""
         return resolved(self.api_key.get_secret_value()) if self.api_key else None
+
+    def prefix(self, kind: Kind) -> str:
+        """Return the text that goes before each text of a kind."""
+        return self.query_prefix if kind == Kind.QUERY else self.passage_prefix
+
+    def task(self, kind: Kind, default: str | None) -> str | None:
+        """Return what the server calls a kind, or None if it is not to be told."""
+        given = self.query_task if kind == Kind.QUERY else self.passage_task
+        return default if given is None else given or None
 
     def as_given(self) -> dict[str, Any]:
         """Return the settings that were given, to build a client like this one."""

@@ -38,7 +38,7 @@ def test_a_client_is_what_the_core_asks_of_one() -> None:
         30.0,
     )
     assert client.enforces_deadline
-    assert client.max_batch_items == 2048
+    assert client.limits.items == 2048
 
 
 @pytest.mark.parametrize(
@@ -351,7 +351,7 @@ def test_more_keys_than_urls_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("provider", "hint"), [("infinty", "did you mean 'infinity'"), ("xyz", "known: infinity")]
+    ("provider", "hint"), [("infinty", "did you mean 'infinity'"), ("xyz", "known: cohere, infinity")]
 )
 def test_an_unknown_provider_is_an_error_that_names_the_known(provider: str, hint: str) -> None:
     with pytest.raises(ConfigurationError, match=hint) as caught:
