@@ -31,24 +31,19 @@ def checked_nodes(answer: Any, *, of: str) -> list[NodeWithScore]:
 
 def own_node(node: BaseNode) -> BaseNode:
     """Return a copy of a node whose metadata and lists can be written to."""
-    containers = {
-        name: own(value) if isinstance(value, dict) else list(value)
-        for name, value in node.__dict__.items()
-        if isinstance(value, dict | list)
-    }
-    return node.model_copy(update=containers)
+    copy = node.model_copy()
+    fields = copy.__dict__
+    for name, value in node.__dict__.items():
+        if isinstance(value, list):
+            fields[name] = value.copy()
+        elif isinstance(value, dict):
+            fields[name] = own(value)
+    return copy
 
 
-def signed_node(node: BaseNode, report: dict[str, Any]) -> BaseNode:
-    """Return a copy with the report in its metadata, but not in what prompts show of it."""
-    return node.model_copy(
-        update={
-            "metadata": {**node.metadata, PROVENANCE: dict(report)},
-            "excluded_llm_metadata_keys": _with_report(node.excluded_llm_metadata_keys),
-            "excluded_embed_metadata_keys": _with_report(node.excluded_embed_metadata_keys),
-        }
-    )
-
-
-def _with_report(hidden: list[str]) -> list[str]:
-    return hidden if PROVENANCE in hidden else [*hidden, PROVENANCE]
+def sign(node: BaseNode, report: dict[str, Any]) -> None:
+    """Write the report into a node's metadata, but not into what prompts show of it."""
+    node.metadata[PROVENANCE] = dict(report)
+    for hidden in (node.excluded_llm_metadata_keys, node.excluded_embed_metadata_keys):
+        if PROVENANCE not in hidden:
+            hidden.append(PROVENANCE)

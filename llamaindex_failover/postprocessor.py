@@ -13,10 +13,11 @@ from failover_core import ConfigurationError, Router, Strategy
 from failover_core.children import UnfitError
 from failover_core.config import reranker_arguments, with_url_clients
 from failover_core.reranking import Ranking, RerankClient, Reranker
+from llamaindex_failover.child_rerankers import ChildReranker
 from llamaindex_failover.choices import begin
 from llamaindex_failover.components import FailoverComponent, Policy, build_router
 from llamaindex_failover.instrumentation import hands_on
-from llamaindex_failover.ranking import ChildReranker, RankRequest
+from llamaindex_failover.ranking import RankRequest
 
 _WANTED = (
     "give a reranker of LlamaIndex (a subclass of BaseNodePostprocessor), a client of this "

@@ -138,4 +138,3 @@ class FailoverRetriever(Rebuilt, BaseRetriever):
             "object_map": self.object_map,
             "verbose": self._verbose,
         }
-
