@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from tenacity import wait_exponential
 
-from failover_core.clients import clients_from_urls
+from failover_core.clients import PROVIDERS as CLIENTS
+from failover_core.clients import RerankEndpoint, clients_from_urls, own_urls
 from failover_core.errors import ConfigurationError
 from failover_core.policy import FailoverPolicy
 from failover_core.targets import Target
@@ -25,13 +26,19 @@ _NUMBERS: dict[type, str] = {int: "a whole number", float: "a number"}
 
 
 def with_url_clients(
-    targets: Iterable[Any], *, model: str | None, provider: str, api_key: Any, **options: Any
+    targets: Iterable[Any] | None,
+    *,
+    model: str | None,
+    provider: str,
+    api_key: Any,
+    **options: Any,
 ) -> list[Any]:
     """Return the targets with each string replaced by HTTP clients of its URLs.
 
     Args:
         targets: objects, strings of one URL or several with commas between, and Targets of
-            either; a Target's name and limits go over to the client of its URL.
+            either; a Target's name and limits go over to the client of its URL. None is the
+            vendor's own service, once for each key.
         model: that the URLs serve.
         provider: whose protocol they speak, such as ``"infinity"``.
         api_key: one key for all, or a list or comma-separated string paired with the URLs.
@@ -40,6 +47,8 @@ def with_url_clients(
     Raises:
         ConfigurationError: a URL or an option cannot be used, or URLs come without a model.
     """
+    if targets is None:
+        targets = own_urls(provider, api_key)
     targets = [targets] if isinstance(targets, str) else list(targets)
     urls_of = [split_urls(url) if (url := _url_in(target)) else [] for target in targets]
     for place, (target, found) in enumerate(zip(targets, urls_of, strict=True)):
@@ -87,10 +96,9 @@ def embedding_arguments(environ: Mapping[str, str] | None = None) -> dict[str, A
         ConfigurationError: a variable is missing or cannot be read; the message names it.
     """
     env = _Environment(environ)
-    provider = env.text("EMBEDDING_PROVIDER") or "infinity"
-    variables = env.provider(provider, "EMBEDDING_PROVIDER")
+    provider = env.provider("EMBEDDING_PROVIDER")
     return {
-        **_server_arguments(env, provider, variables.base_url, variables),
+        **_server_arguments(env, provider, PROVIDERS[provider].base_url),
         "model": env.required("EMBEDDING_MODEL", "the model that every server has"),
         "dimension": env.number("EMBEDDING_DIMENSION", int, lowest=1),
     }
@@ -107,12 +115,15 @@ def reranker_arguments(environ: Mapping[str, str] | None = None) -> dict[str, An
         ConfigurationError: a variable is missing or cannot be read; the message names it.
     """
     env = _Environment(environ)
-    provider = env.text("RERANKER_PROVIDER") or "infinity"
-    variables = env.provider(provider, "RERANKER_PROVIDER")
+    provider = env.provider("RERANKER_PROVIDER")
+    if not issubclass(CLIENTS[provider], RerankEndpoint):
+        message = f"RERANKER_PROVIDER is {provider!r}, which cannot rerank; name another"
+        raise ConfigurationError(message)
+    variables = PROVIDERS[provider]
     has_own = variables.rerank_url and env.text(variables.rerank_url)
     url_variable = variables.rerank_url if has_own else variables.base_url
     return {
-        **_server_arguments(env, provider, url_variable or variables.base_url, variables),
+        **_server_arguments(env, provider, url_variable),
         "model": env.required("RERANKER_MODEL", "the model that every server has"),
         "top_n": env.number("RERANKER_DEFAULT_TOP_K", int, lowest=1),
         "score_threshold": env.number("RERANKER_SCORE_THRESHOLD", float),
@@ -128,10 +139,9 @@ def chat_arguments(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
         ConfigurationError: a variable is missing or cannot be read; the message names it.
     """
     env = _Environment(environ)
-    variables = PROVIDERS["openai"]
     return {
-        "urls": env.urls(variables.base_url),
-        "api_key": env.text(variables.api_key),
+        "urls": env.urls("OPENAI_BASE_URL"),
+        "api_key": env.text("OPENAI_API_KEY"),
         "policy": policy_from_env(environ),
     }
 
@@ -163,10 +173,10 @@ def policy_from_env(environ: Mapping[str, str] | None = None) -> FailoverPolicy:
 
 @dataclass(frozen=True, slots=True)
 class ProviderVariables:
-    """The environment variables of one provider."""
+    """The environment variables of one provider; None where it has no such variable."""
 
-    base_url: str
-    api_key: str
+    base_url: str | None = None
+    api_key: str | None = None
     rerank_url: str | None = None
     timeout: str | None = None
 
@@ -176,20 +186,34 @@ PROVIDERS = {
         "INFINITY_BASE_URL", "INFINITY_TOKEN", "INFINITY_RERANK_URL", "INFINITY_TIMEOUT"
     ),
     "openai": ProviderVariables("OPENAI_BASE_URL", "OPENAI_API_KEY"),
+    "tei": ProviderVariables("TEI_BASE_URL", "TEI_TOKEN", "TEI_RERANK_URL"),
+    "ollama": ProviderVariables("OLLAMA_URL"),
+    "cohere": ProviderVariables(api_key="COHERE_API_KEY"),
+    "jina": ProviderVariables(api_key="JINA_API_KEY"),
+    "voyage": ProviderVariables(api_key="VOYAGE_API_KEY"),
 }
-"""The variables read for each provider. A base URL may hold several, with commas between."""
+"""The variables read for each provider.
+
+A base URL may hold several, with commas between, and so may a key. A provider without a variable
+for its URL has a service of its own, and is a target for each key.
+"""
 
 
-def _server_arguments(
-    env: _Environment, provider: str, url_variable: str, variables: ProviderVariables
-) -> dict[str, Any]:
+def _server_arguments(env: _Environment, provider: str, url_variable: str | None) -> dict[str, Any]:
+    variables = PROVIDERS[provider]
     timeout = None
     if variables.timeout:
         timeout = env.number(variables.timeout, float, lowest=_SHORTEST)
+    if url_variable:
+        api_key = variables.api_key and env.text(variables.api_key)
+        urls = env.urls(url_variable)
+    else:
+        api_key = env.required(variables.api_key or "", f"the key of your account at {provider}")
+        urls = own_urls(provider, api_key)
     return {
-        "urls": env.urls(url_variable),
+        "urls": urls,
         "provider": provider,
-        "api_key": env.text(variables.api_key),
+        "api_key": api_key,
         "policy": policy_from_env(env.variables),
         **({} if timeout is None else {"timeout": timeout}),
     }
@@ -238,8 +262,9 @@ class _Environment:
                 raise ConfigurationError(message)
         return urls
 
-    def provider(self, name: str, variable: str) -> ProviderVariables:
+    def provider(self, variable: str) -> str:
+        name = (self.text(variable) or "infinity").lower()
         if name not in PROVIDERS:
             message = f"{variable} is {name!r}; known are {', '.join(PROVIDERS)}"
             raise ConfigurationError(message)
-        return PROVIDERS[name]
+        return name

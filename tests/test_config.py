@@ -135,6 +135,69 @@ def test_another_provider_has_its_own_variables() -> None:
     assert (arguments["urls"], arguments["provider"]) == (["https://o/v1"], "openai")
 
 
+@pytest.mark.parametrize(
+    ("provider", "variables", "urls", "key"),
+    [
+        ("tei", {"TEI_BASE_URL": "http://t:80,http://u:80", "TEI_TOKEN": KEY}, None, KEY),
+        ("ollama", {"OLLAMA_URL": "http://o:11434"}, ["http://o:11434"], None),
+        ("cohere", {"COHERE_API_KEY": KEY}, ["https://api.cohere.com"], KEY),
+        ("jina", {"JINA_API_KEY": KEY}, ["https://api.jina.ai/v1"], KEY),
+        ("Voyage", {"VOYAGE_API_KEY": "k1, k2,"}, ["https://api.voyageai.com/v1"] * 2, "k1, k2,"),
+    ],
+)
+def test_each_provider_has_its_own_variables_and_hosted_ones_need_only_a_key(
+    provider: str, variables: dict[str, str], urls: list[str] | None, key: str | None
+) -> None:
+    chosen = {"EMBEDDING_PROVIDER": provider, "EMBEDDING_MODEL": "m"}
+    arguments = embedding_arguments(chosen | variables)
+    assert arguments["urls"] == (urls or ["http://t:80", "http://u:80"])
+    assert arguments["api_key"] == key
+    made = with_url_clients(
+        arguments["urls"], model="m", provider=arguments["provider"], api_key=arguments["api_key"]
+    )
+    assert {type(client).__name__.removesuffix("Client").lower() for client in made} == {
+        provider.lower()
+    }
+
+
+@pytest.mark.parametrize("provider", ["tei", "cohere", "jina", "voyage"])
+def test_each_provider_that_reranks_is_chosen_by_its_name(provider: str) -> None:
+    arguments = reranker_arguments(
+        {
+            "RERANKER_PROVIDER": provider,
+            "RERANKER_MODEL": "m",
+            "TEI_BASE_URL": "http://t:80",
+            "TEI_RERANK_URL": "http://r:80",
+            f"{provider.upper()}_API_KEY": KEY,
+        }
+    )
+    assert (arguments["provider"], len(arguments["urls"])) == (provider, 1)
+    assert provider != "tei" or arguments["urls"] == ["http://r:80"]
+
+
+@pytest.mark.parametrize(
+    ("read", "variables", "message"),
+    [
+        (reranker_arguments, {"RERANKER_PROVIDER": "ollama"}, "which cannot rerank"),
+        (embedding_arguments, {"EMBEDDING_PROVIDER": "cohere"}, "COHERE_API_KEY is not set"),
+        (embedding_arguments, {"EMBEDDING_PROVIDER": "tei"}, "TEI_BASE_URL is not set"),
+        (embedding_arguments, {"EMBEDDING_PROVIDER": "ollama"}, "OLLAMA_URL is not set"),
+    ],
+)
+def test_what_a_provider_lacks_is_named(
+    read: Callable[[dict[str, str]], Any], variables: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        read({"EMBEDDING_MODEL": "m", "RERANKER_MODEL": "m", **variables})
+
+
+def test_a_vendors_own_service_needs_no_url() -> None:
+    made = with_url_clients(None, model="m", provider="jina", api_key=["k1", "k2"])
+    assert [client._settings.secret for client in made] == ["k1", "k2"]
+    with pytest.raises(ConfigurationError, match="TEIClient has no server of its own"):
+        with_url_clients(None, model="m", provider="tei", api_key=None)
+
+
 def test_reranking_prefers_its_own_url_and_reads_its_own_numbers() -> None:
     assert reranker_arguments(RERANKER)["urls"] == ["http://a:7997"]
     arguments = reranker_arguments(
