@@ -16,7 +16,7 @@ from failover_core.engine.breaker import Breaker
 from failover_core.engine.call import Call
 from failover_core.policy import BreakerPolicy
 from failover_core.testing import FakeClock, ScriptedClient
-from tests.engine.doors import REFUSED, ask, begin, fail_first, outcome, status
+from tests.engine.doors import REFUSED, ask, begin, fail_first, status
 
 BREAKER: dict[str, Any] = {"consecutive_failures": 1, "successes_to_close": 1, "slow_start": 0}
 
@@ -374,7 +374,8 @@ def test_what_an_active_probe_finds_counts_as_that_of_a_call_but_for_throttling(
     router.probe("a")
     router.close()
     found = router.status()["a"]
-    assert (found.state, found.cooldown_remaining) == (state, pytest.approx(cooldown))
+    assert str(found.state) == state
+    assert found.cooldown_remaining == pytest.approx(cooldown)
 
 
 def test_an_active_probe_that_fails_beside_a_calls_probe_changes_nothing(
@@ -453,7 +454,7 @@ class Noting(Strategy):
 def test_a_strategy_hears_whether_a_call_has_been_sent_before(pool: Callable[..., Router]) -> None:
     noting = Noting()
     router = pool(ScriptedClient("a", [REFUSED]), "b", strategy=noting)
-    assert outcome(lambda router, behave: router.run(behave), router) == "b"
+    assert router.run(ask) == "b"
     assert noting.asked == ["order", "order again"]
 
 
