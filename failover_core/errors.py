@@ -6,11 +6,13 @@ FailoverError
 │   ├── AttemptTimeoutError         no answer within the attempt's time
 │   ├── ResponseStatusError         the server answered with an error status
 │   ├── MalformedResponseError      the server answered 200 with something unusable
-│   │   └── SpaceMismatchError      its vectors do not belong to the pool's vector space
+│   ├── SpaceMismatchError          its vectors do not belong to the pool's vector space
 │   ├── BrokenStreamError           a stream ended or fell silent before its end
 │   ├── UnsupportedError             the call needs what the target does not have
 │   └── UnavailableError            the target was not tried (disabled, or no time was left)
-└── AllTargetsFailedError           no target could serve the call (an ExceptionGroup)
+├── AllTargetsFailedError           no target could serve the call (an ExceptionGroup)
+│   └── EmbeddingSpaceMismatchError only targets of another vector space could have served it
+└── PartialEmbeddingError           some texts have no vector; it holds all other vectors
 
 None of them derives from RuntimeError: LlamaIndex's ``asyncio_run`` would report it as a
 nested event loop. ConfigurationError is no ValueError, so that pydantic lets it out unwrapped.
@@ -19,7 +21,7 @@ nested event loop. ConfigurationError is no ValueError, so that pydantic lets it
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Self
 
@@ -39,6 +41,7 @@ class ErrorClass(StrEnum):
     INPUT_TOO_LARGE = "input_too_large"
     CONTENT_SAFETY = "content_safety"
     UNSUPPORTED = "unsupported"
+    SPACE_MISMATCH = "space_mismatch"
     UNKNOWN = "unknown"
     NEUTRAL = "neutral"
 
@@ -99,8 +102,10 @@ class MalformedResponseError(TargetError):
     error_class = ErrorClass.MALFORMED
 
 
-class SpaceMismatchError(MalformedResponseError):
+class SpaceMismatchError(TargetError):
     """A target's vectors do not belong to the pool's vector space."""
+
+    error_class = ErrorClass.SPACE_MISMATCH
 
 
 class BrokenStreamError(TargetError):
@@ -156,6 +161,35 @@ class AllTargetsFailedError(FailoverError, ExceptionGroup[Exception]):
     def __reduce__(self) -> tuple[Any, ...]:
         errors = [_picklable(error) for error in self.exceptions]
         return _rebuild, (type(self), (self.message, errors), self.__dict__)
+
+
+class EmbeddingSpaceMismatchError(AllTargetsFailedError):
+    """No target of the pool's vector space could serve the call, and others must not."""
+
+
+class PartialEmbeddingError(FailoverError):
+    """Some texts could not be embedded; the vectors of all others are kept here.
+
+    Attributes:
+        results: the vectors that there are, by the index of their text.
+        errors: what happened to the others, by the index of their text.
+    """
+
+    def __init__(
+        self, message: str, results: Mapping[int, Any], errors: Mapping[int, Exception]
+    ) -> None:
+        super().__init__(message)
+        self.results = results
+        self.errors = errors
+
+    def count_from(self, start: int) -> None:
+        """Let the indices count from a text that many before the first of these."""
+        self.results = {start + index: vector for index, vector in self.results.items()}
+        self.errors = {start + index: error for index, error in self.errors.items()}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        errors = {index: _picklable(error) for index, error in self.errors.items()}
+        return _rebuild, (type(self), self.args, {**self.__dict__, "errors": errors})
 
 
 def _rebuild(cls: type[Exception], args: tuple[Any, ...], state: dict[str, Any]) -> Exception:

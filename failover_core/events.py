@@ -19,7 +19,14 @@ class EventKind(StrEnum):
     RECOVERED = "recovered"
     SWITCHED = "switched"
     HEDGED = "hedged"
+    SPACE_MISMATCH = "space_mismatch"
     EXHAUSTED = "exhausted"
+
+    @classmethod
+    def of_failure(cls, error_class: ErrorClass) -> EventKind:
+        """Return the kind of a failed attempt's event; some classes have one of their own."""
+        own = (cls.THROTTLED, cls.SPACE_MISMATCH)
+        return next((kind for kind in own if kind == str(error_class)), cls.ATTEMPT_FAILED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk
@@ -12,6 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
 from failover_core.engine.call import Call
+from failover_core.engine.needs import CallOptions
 from failover_core.router import Router
 from failover_core.targets import Target
 
@@ -77,10 +78,12 @@ class Choice:
         return None
 
 
-def begin(router: Router) -> Call:
+def begin(router: Router, **options: Unpack[CallOptions]) -> Call:
     """Begin a call that no config is handed to; that of the running chain may choose for it."""
     chosen = _NOTHING_CHOSEN.preferred_among(router.targets)
-    return router.begin(preferred_target=chosen) if chosen else router.begin()
+    if chosen:
+        options["preferred_target"] = chosen
+    return router.begin(**options)
 
 
 _NOTHING_CHOSEN = Choice(RunnableConfig(), None)

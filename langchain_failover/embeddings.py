@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
 from langchain_core.embeddings import Embeddings
@@ -14,7 +15,14 @@ from failover_core.children import UnfitError, check_one_model
 from failover_core.clients import clients_from_urls
 from failover_core.clients.registry import Keys
 from failover_core.config import embedding_arguments
-from failover_core.embedding import Embedder, EmbeddingClient, Kind
+from failover_core.embedding import (
+    TOLERANCE,
+    Embedder,
+    EmbeddingClient,
+    EmbeddingSpace,
+    Kind,
+    Verify,
+)
 from failover_core.engine.strategies import Strategy
 from failover_core.errors import ConfigurationError
 from failover_core.policy import FailoverPolicy
@@ -22,19 +30,18 @@ from failover_core.targets import Target, model_of
 from langchain_failover.choices import begin
 from langchain_failover.pool import Pool, UrlPooled
 
+_OF_EMBEDDER = ("dimension", "space", "verify", "tolerance", "batch_size", "spread")
+
 
 class _EmbeddingPool(Pool):
-    """A pool that remembers the dimension of its vectors."""
+    """A pool that remembers the space of its vectors."""
 
     embedder: Embedder
 
     def __new__(cls, targets: Any, name: str, settings: dict[str, Any]) -> Self:
         pool = super().__new__(cls, targets, name, settings)
-        pool.embedder = Embedder(
-            partial(begin, pool.router),
-            dimension=settings["dimension"],
-            batch_size=settings["batch_size"],
-        )
+        given = {name: settings[name] for name in _OF_EMBEDDER}
+        pool.embedder = Embedder(partial(begin, pool.router), pool, **given)
         return pool
 
 
@@ -69,8 +76,20 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
     dimension: int | None = None
     """Numbers in a vector; None takes that of the first answer."""
 
+    space: EmbeddingSpace | str | Path | None = None
+    """A saved vector space, or the path of its file; None takes that of the first answer."""
+
+    verify: Verify = "canary"
+    """How targets are verified; see ``failover_core.embedding.Verify``."""
+
+    tolerance: float = TOLERANCE
+    """How far the canary's vector may be from the reference; 0.02 admits quantised replicas."""
+
     batch_size: int = 256
     """Texts of one request at the most."""
+
+    spread: bool = True
+    """Whether the requests of one call go to all targets at once."""
 
     @classmethod
     def from_urls(
@@ -82,9 +101,7 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
         api_key: Keys = None,
         policy: FailoverPolicy | dict[str, Any] | None = None,
         strategy: str | Strategy = "priority",
-        dimension: int | None = None,
-        batch_size: int = 256,
-        **client_options: Any,
+        **options: Any,
     ) -> Self:
         """Build it over servers.
 
@@ -95,15 +112,16 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
             api_key: one for all, or several (a list, or a text with commas) paired with the URLs.
             policy: see ``FailoverPolicy``.
             strategy: see ``failover_core.Router``.
-            dimension: of the vectors; None takes that of the first answer.
-            batch_size: texts of one request at the most.
-            **client_options: see ``failover_core.clients.ClientOptions``, such as ``timeout``.
+            **options: further fields of this class (``dimension``, ``space``, ``verify``,
+                ``tolerance``, ``batch_size``, ``spread``), and options of the clients, such as
+                ``timeout`` (see ``failover_core.clients.ClientOptions``).
 
         Raises:
             ConfigurationError: a URL, a key or a setting cannot be used.
         """
+        own = {name: options.pop(name) for name in _OF_EMBEDDER if name in options}
         clients = clients_from_urls(
-            urls, model=model, provider=provider, api_key=api_key, **client_options
+            urls, model=model, provider=provider, api_key=api_key, **options
         )
         return cls(
             targets=clients,
@@ -111,8 +129,7 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
             provider=provider,
             policy=policy,
             strategy=strategy,
-            dimension=dimension,
-            batch_size=batch_size,
+            **own,
         )
 
     @classmethod
@@ -186,7 +203,7 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
         return cast("_EmbeddingPool", self._pool()).embedder
 
     def _pool_settings(self) -> dict[str, Any]:
-        own = {"dimension": self.dimension, "batch_size": self.batch_size}
+        own = {name: getattr(self, name) for name in _OF_EMBEDDER}
         return super()._pool_settings() | own
 
     def _wrapped(self, targets: Sequence[Any]) -> list[Target]:
@@ -210,6 +227,8 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
 
 class _Child:
     """An ``Embeddings`` object in the shape of the core's clients."""
+
+    embeds_one_by_one = True
 
     def __init__(self, child: Embeddings) -> None:
         self.child = child

@@ -23,6 +23,8 @@ class ChildEmbedding:
     It uses the methods behind the public ones, which would emit the events a second time.
     """
 
+    embeds_one_by_one = True
+
     def __init__(self, child: BaseEmbedding) -> None:
         self.child = child
         self.model = model_of(child)

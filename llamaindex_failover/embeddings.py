@@ -196,7 +196,10 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
 
     def _build_embedder(self) -> Embedder:
         return Embedder(
-            self.router.begin, dimension=self.dimension, batch_size=self.embed_batch_size
+            self.router.begin,
+            self.router.targets,
+            dimension=self.dimension,
+            batch_size=self.embed_batch_size,
         )
 
     def _settings(self) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import failover_core
 
 EXPORTED = """
     AllTargetsFailedError AttemptTimeoutError BreakerPolicy BrokenStreamError CallOptions
-    Capability Clock ConfigurationError Dice ErrorClass EventKind FailoverError FailoverEvent
-    FailoverPolicy Health HedgePolicy Latency MalformedResponseError PoolStatus Price
+    Capability Clock ConfigurationError Dice EmbeddingSpaceMismatchError ErrorClass EventKind FailoverError FailoverEvent
+    FailoverPolicy Health HedgePolicy Latency MalformedResponseError PartialEmbeddingError PoolStatus Price
     ProbePolicy ResponseStatusError Resume RetryPolicy Router
     SpaceMismatchError State Sticky Strategy Target TargetError TargetStatus UnavailableError
     UnsupportedError

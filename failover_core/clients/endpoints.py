@@ -44,6 +44,9 @@ class EmbeddingEndpoint(HttpClient):
     limits: ClassVar[RequestLimits] = RequestLimits()
     """The most that one request for vectors may hold."""
 
+    requests_at_once: ClassVar[int] = 2
+    """Requests of one job under way: one that the server computes, and one on its way there."""
+
     # None until the server has shown it. Threads may learn it twice, but only one thing.
     _speaks_base64: bool | None = None
 

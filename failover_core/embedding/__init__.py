@@ -4,5 +4,15 @@ from __future__ import annotations
 
 from failover_core.embedding.embedder import Embedder
 from failover_core.embedding.protocol import EmbeddingClient, Kind
+from failover_core.embedding.space import EmbeddingSpace
+from failover_core.embedding.verification import TOLERANCE, Vectors, Verify
 
-__all__ = ["Embedder", "EmbeddingClient", "Kind"]
+__all__ = [
+    "TOLERANCE",
+    "Embedder",
+    "EmbeddingClient",
+    "EmbeddingSpace",
+    "Kind",
+    "Vectors",
+    "Verify",
+]

@@ -2,170 +2,314 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+import asyncio
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from concurrent.futures import Future, wait
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol, Unpack
 
-import numpy as np
-from numpy.typing import NDArray
-
-from failover_core.classify import classify
+from failover_core.embedding.limits import Limits
 from failover_core.embedding.protocol import Kind
+from failover_core.embedding.space import CANARY, EmbeddingSpace
 from failover_core.embedding.texts import checked_texts
+from failover_core.embedding.verification import TOLERANCE, Vectors, Verification, Verify
+from failover_core.embedding.work import Piece, Work
 from failover_core.engine.attempt import Attempt
 from failover_core.engine.call import Call
 from failover_core.engine.drivers import arun, run
+from failover_core.engine.needs import CallOptions
+from failover_core.engine.workers import in_thread
 from failover_core.errors import (
     AllTargetsFailedError,
     ConfigurationError,
-    ErrorClass,
-    MalformedResponseError,
+    EmbeddingSpaceMismatchError,
+    PartialEmbeddingError,
     SpaceMismatchError,
 )
+from failover_core.targets import Target
 
-_DIMENSION = "dimension"
+_WAVES = 4
+"""Requests that each place of a job gets before ``iter_embed`` hands out their vectors."""
 
-Vectors = NDArray[np.floating[Any]]
+
+class Begin(Protocol):
+    """What begins a call, as ``Router.begin`` does."""
+
+    def __call__(self, **options: Unpack[CallOptions]) -> Call:
+        """Begin a call."""
+        ...
 
 
 class Embedder:
-    r"""Embeds texts with whichever target can, each batch by itself.
+    r"""Embeds texts with whichever targets can, each request by itself.
 
-    The dimension of the pool is the declared one, or that of the first answer. A target that
-    answers with another dimension has another model: its answer is never used. (Two models of
-    one dimension cannot be told apart here; the models that the targets declare are compared
-    when a pool is built.)
+    All vectors are of one space: that of ``space``, else that of the first target in order that
+    is alive. An answer of another dimension, or (see ``Verify``) of a target that embeds the
+    canary otherwise, is never used; its target is ejected with a ``space_mismatch`` event.
 
     Args:
-        begin: begins a call; the clients of its targets are ``EmbeddingClient``\\ s.
-        dimension: of the pool's vectors, if it is known beforehand.
-        batch_size: texts per call at the most.
+        begin: begins a call over the targets.
+        targets: of the pool, in order; their clients are ``EmbeddingClient``\ s.
+        space: a saved one, or the path of its file.
+        dimension: of the vectors, if it is known.
+        verify: how targets are verified; see ``Verify``.
+        tolerance: largest ``distance`` from the reference; 0.02 admits replicas quantised to
+            8 bits.
+        batch_size: texts of one request at the most.
+        spread: whether the requests of a job go to all targets at once, as each one frees up;
+            else one after the other, in the order of the strategy.
 
     Raises:
         ConfigurationError: a setting is out of range.
     """
 
     def __init__(
-        self, begin: Callable[[], Call], *, dimension: int | None = None, batch_size: int = 256
+        self,
+        begin: Begin,
+        targets: Sequence[Target],
+        *,
+        space: EmbeddingSpace | str | Path | None = None,
+        dimension: int | None = None,
+        verify: Verify = "canary",
+        tolerance: float = TOLERANCE,
+        batch_size: int = 256,
+        spread: bool = True,
     ) -> None:
-        for name, value in (("dimension", dimension), ("batch_size", batch_size)):
-            if value is not None and value < 1:
-                message = f"{name} is {value}; it must be 1 or more"
-                raise ConfigurationError(message)
-        self._begin = begin
-        self._batch_size = batch_size
-        self._space = _Dimension(dimension)
+        if batch_size < 1:
+            message = f"batch_size is {batch_size}; it must be 1 or more"
+            raise ConfigurationError(message)
+        self._begin_call = begin
+        self._first = targets[0].name
+        self._limits = Limits(batch_size, (target.client for target in targets))
+        self._spread = spread
+        self._places = sum(map(_places_of, targets)) if spread else 1
+        self.verification = Verification(_known_space(space, dimension), verify, tolerance)
 
     def embed(self, texts: Iterable[str], kind: Kind) -> Vectors:
-        """Return one vector per text, in the order of the texts: shape ``(n, dimension)``.
+        """Return one vector per text, in the order of the texts: float32, ``(n, dimension)``.
 
-        No texts give no request and a ``(0, 0)`` array. A finished batch is never sent again. A
-        batch that a server finds too large is halved.
+        No texts give no request and a ``(0, 0)`` array. Of equal texts one is sent. A finished
+        request is never sent again; one that is refused is halved until the text is found that
+        nobody takes.
 
         Raises:
             ConfigurationError: ``texts`` is one string, or holds something else than strings.
-            AllTargetsFailedError: no target could embed one of the batches.
+            PartialEmbeddingError: some texts could not be embedded; it holds the other vectors.
+            EmbeddingSpaceMismatchError: only targets of another space could have answered.
+            AllTargetsFailedError: no target could embed any of the texts.
         """
-        work = _Batches(texts, self._batch_size)
-        while batch := work.next():
-            try:
-                vectors = run(self._begin(), partial(self._send, batch, kind))
-            except Exception as error:  # noqa: BLE001 - raised again unless halving may help
-                work.halve(error)
-            else:
-                work.keep(vectors)
+        work = Work(checked_texts(texts), self._limits)
+        if not self.verification.has_reference(kind):
+            self._serve(work, kind, at_most=1)
+        _together(partial(self._serve, work, kind), min(self._places, work.requests))
         return work.vectors()
 
     async def aembed(self, texts: Iterable[str], kind: Kind) -> Vectors:
-        """Return what ``embed`` returns."""
-        work = _Batches(texts, self._batch_size)
-        while batch := work.next():
-            try:
-                vectors = await arun(self._begin(), partial(self._asend, batch, kind))
-            except Exception as error:  # noqa: BLE001 - raised again unless halving may help
-                work.halve(error)
-            else:
-                work.keep(vectors)
+        """Return what ``embed`` returns. A cancelled job sends nothing further."""
+        work = Work(checked_texts(texts), self._limits)
+        if not self.verification.has_reference(kind):
+            await self._aserve(work, kind, at_most=1)
+        places = min(self._places, work.requests)
+        if places == 1:  # a task of its own would only cost
+            await self._aserve(work, kind)
+        else:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(places):
+                    group.create_task(self._aserve(work, kind))
         return work.vectors()
 
-    def _send(self, batch: Sequence[str], kind: Kind, attempt: Attempt) -> Vectors:
-        return self._space.checked(attempt.client.embed(batch, kind), len(batch))
+    def iter_embed(self, texts: Iterable[str], kind: Kind) -> Iterator[Vectors]:
+        """Yield the vectors of ever so many texts, in order and some thousands at a time.
 
-    async def _asend(self, batch: Sequence[str], kind: Kind, attempt: Attempt) -> Vectors:
-        return self._space.checked(await attempt.client.aembed(batch, kind), len(batch))
+        Of the texts and of the vectors no more are held than one array has. The arrays have the
+        shape ``(n, dimension)``, with any ``n``.
 
+        Raises:
+            PartialEmbeddingError: some of the next texts could not be embedded; the indices in
+                it count from the first text of all.
+            AllTargetsFailedError: as with ``embed``.
+        """
+        for window in self._windows(texts):
+            with window.counted():
+                vectors = self.embed(window.texts, kind)
+            yield vectors
 
-class _Dimension:
-    """The dimension that all vectors of a pool have, once one is known."""
+    async def aiter_embed(self, texts: Iterable[str], kind: Kind) -> AsyncIterator[Vectors]:
+        """Yield what ``iter_embed`` yields."""
+        for window in self._windows(texts):
+            with window.counted():
+                vectors = await self.aembed(window.texts, kind)
+            yield vectors
 
-    def __init__(self, declared: int | None) -> None:
-        self._known = {} if declared is None else {_DIMENSION: declared}
+    def _windows(self, texts: Iterable[str]) -> Iterator[Window]:
+        if isinstance(texts, str):
+            checked_texts(texts)
+        source, start = iter(texts), 0
+        while window := list(islice(source, self._limits.items * self._places * _WAVES)):
+            yield Window(start, window)
+            start += len(window)
 
-    def checked(self, answer: Any, count: int) -> Vectors:
-        """Return an answer as an array; raise if it is not ``count`` vectors of this space."""
+    def _serve(self, work: Work, kind: Kind, at_most: int | None = None) -> None:
+        """Work off what there is, or so many pieces of it."""
+        for piece in islice(iter(work.take, None), at_most):
+            call = self._begin(work, kind)
+            try:
+                vectors = run(call, partial(self._send, call, piece, kind))
+            except BaseException as error:
+                work.failed(piece, _named(error))
+                if not isinstance(error, Exception):
+                    raise
+            else:
+                work.keep(piece, vectors)
+
+    async def _aserve(self, work: Work, kind: Kind, at_most: int | None = None) -> None:
+        """Do what ``_serve`` does."""
+        for piece in islice(iter(work.take, None), at_most):
+            call = self._begin(work, kind)
+            try:
+                vectors = await arun(call, partial(self._asend, call, piece, kind))
+            except BaseException as error:
+                work.failed(piece, _named(error))
+                if not isinstance(error, Exception):
+                    raise
+            else:
+                work.keep(piece, vectors)
+
+    def _begin(self, work: Work, kind: Kind) -> Call:
+        options = CallOptions()
+        if not self.verification.has_reference(kind):
+            options["preferred_target"] = self._first
+        elif self._spread and work.requests > 1:
+            options["spread"] = True
+        return self._begin_call(**options)
+
+    def _send(self, call: Call, piece: Piece, kind: Kind, attempt: Attempt) -> Vectors:
+        with closing(self._exchange(call, piece.texts, kind, attempt)) as exchange:
+            texts = next(exchange)
+            while True:
+                try:
+                    texts = exchange.send(attempt.client.embed(texts, kind))
+                except StopIteration as end:
+                    return end.value  # type: ignore[no-any-return]
+
+    async def _asend(self, call: Call, piece: Piece, kind: Kind, attempt: Attempt) -> Vectors:
+        with closing(self._exchange(call, piece.texts, kind, attempt)) as exchange:
+            texts = next(exchange)
+            while True:
+                try:
+                    texts = exchange.send(await attempt.client.aembed(texts, kind))
+                except StopIteration as end:
+                    return end.value  # type: ignore[no-any-return]
+
+    def _exchange(
+        self, call: Call, texts: Sequence[str], kind: Kind, attempt: Attempt
+    ) -> Generator[Sequence[str], Any, Vectors]:
+        """Yield what a target is to embed, and be sent its answers; return the texts' vectors."""
+        verification, count = self.verification, len(texts)
+        is_due = verification.is_due(attempt, kind)
+        has_room = count < self._limits.items
+        is_verified = False
         try:
-            vectors = np.asarray(answer)
-        except ValueError:  # what numpy says to rows of different lengths
-            vectors = np.empty(0)
-        if vectors.ndim != 2 or not np.issubdtype(vectors.dtype, np.number):  # noqa: PLR2004
-            message = "the vectors are not numbers of one dimension"
-            raise MalformedResponseError(message)
-        found, dimension = vectors.shape
-        if found != count or not dimension:
-            message = f"{found} vectors of dimension {dimension} for {count} texts"
-            raise MalformedResponseError(message)
-        if not np.isfinite(vectors).all():
-            message = "a vector has a component that is not finite"
-            raise MalformedResponseError(message)
-        # setdefault is atomic: of two first answers at once, one decides for both.
-        known = self._known.setdefault(_DIMENSION, dimension)
-        if dimension != known:
-            message = (
-                f"vectors of dimension {dimension} in a pool of dimension {known}: "
-                "this target serves another model"
-            )
-            raise SpaceMismatchError(message)
-        return vectors
+            if is_due and not has_room:
+                verification.check(attempt, kind, verification.checked((yield [CANARY]), 1)[0])
+            elif is_due:
+                texts = [*texts, CANARY]
+            vectors = verification.checked((yield texts), len(texts))
+            if len(texts) > count:
+                verification.check(attempt, kind, vectors[count])
+            is_verified = True
+        finally:
+            if is_verified:
+                verification.answered(attempt, kind, call.clock.now())
+            else:
+                verification.failed(attempt)
+        return vectors[:count]
 
 
-class _Batches:
-    """The batches still to do and the vectors already there. Sends nothing itself."""
-
-    def __init__(self, texts: Iterable[str], size: int) -> None:
-        self._texts = checked_texts(texts)
-        count = len(self._texts)
-        starts = range(0, count, size)
-        self._left = deque((start, min(start + size, count)) for start in starts)
-        self._done: list[Vectors] = []
-
-    def next(self) -> Sequence[str] | None:
-        """Return the next batch of texts, or None when all are done."""
-        if not self._left:
-            return None
-        start, end = self._left[0]
-        return self._texts[start:end]
-
-    def keep(self, vectors: Vectors) -> None:
-        """Take the vectors of the batch that ``next`` gave."""
-        self._left.popleft()
-        self._done.append(vectors)
-
-    def halve(self, error: Exception) -> None:
-        """Put two halves in the place of the batch, or raise the error if that cannot help."""
-        start, end = self._left.popleft()
-        if end - start == 1 or not _is_too_large(error):
-            raise error
-        middle = (start + end) // 2
-        self._left.extendleft([(middle, end), (start, middle)])
-
-    def vectors(self) -> Vectors:
-        """Return all vectors, in the order of the texts."""
-        return np.concatenate(self._done) if self._done else np.empty((0, 0), np.float32)
+def _known_space(
+    given: EmbeddingSpace | str | Path | None, dimension: int | None
+) -> EmbeddingSpace:
+    if isinstance(given, str | Path):
+        given = EmbeddingSpace.load(given)
+    space = given or EmbeddingSpace()
+    if dimension is None or dimension == space.dimension:
+        return space
+    if space.dimension is None:
+        return replace(space, dimension=dimension)
+    message = (
+        f"dimension is {dimension}, and that of the saved space is {space.dimension}; they are of "
+        "two models: leave dimension out, or give the space of this model"
+    )
+    raise ConfigurationError(message)
 
 
-def _is_too_large(error: Exception) -> bool:
-    """Tell whether a target found the batch too large, others having failed otherwise or not."""
-    errors = error.exceptions if isinstance(error, AllTargetsFailedError) else (error,)
-    classes = (classify(each, wall=0.0).error_class for each in errors)
-    return ErrorClass.INPUT_TOO_LARGE in classes
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Some of ever so many texts.
+
+    Attributes:
+        start: index of the first of them.
+        texts: in their order.
+    """
+
+    start: int
+    texts: list[str]
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Let the indices of an error count from the first text of all."""
+        try:
+            yield
+        except PartialEmbeddingError as error:
+            error.count_from(self.start)
+            raise
+
+
+def _places_of(target: Target) -> int:
+    """Return the requests that a target may have under way in one job."""
+    at_once = getattr(target.client, "requests_at_once", 1)
+    return min(at_once, target.max_concurrency or at_once)
+
+
+def _together(job: Callable[[], None], count: int) -> None:
+    """Do a job several times at once: in this thread, and in others."""
+    others = [Future[None]() for _ in range(count - 1)]
+    for other in others:
+        in_thread(partial(_resolve, other, job))
+    try:
+        job()
+    finally:
+        wait(others)
+    for other in others:
+        other.result()
+
+
+def _resolve(future: Future[None], job: Callable[[], None]) -> None:
+    try:
+        job()
+    except BaseException as error:  # noqa: BLE001 - it is raised in the caller's thread
+        future.set_exception(error)
+    else:
+        future.set_result(None)
+
+
+def _named(error: BaseException) -> BaseException:
+    """Return the error of a call; one that tells of another space by a name of its own."""
+    if not isinstance(error, AllTargetsFailedError):
+        return error
+    if not any(isinstance(one, SpaceMismatchError) for one in error.exceptions):
+        return error
+    return EmbeddingSpaceMismatchError(
+        error.message, error.exceptions, error_class=error.error_class
+    )

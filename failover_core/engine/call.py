@@ -97,7 +97,7 @@ class Call:
         """Whether a stream broke after its first content and is to go on elsewhere."""
         return self._broken is not None
 
-    def stream(self, *, resumable: bool = False) -> None:
+    def stream(self, *, resumable: bool) -> None:
         """Make this a call for a stream: its attempts are timed to their first content.
 
         Args:
@@ -251,9 +251,8 @@ class Call:
         """Yield the event of a failed attempt."""
         if failure.error_class is ErrorClass.NEUTRAL:
             return
-        is_throttled = failure.error_class is ErrorClass.THROTTLED
         yield self._pool.event(
-            EventKind.THROTTLED if is_throttled else EventKind.ATTEMPT_FAILED,
+            EventKind.of_failure(failure.error_class),
             target=failure.attempt.target.name,
             error_class=failure.error_class,
             error=failure.found.summary,

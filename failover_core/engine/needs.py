@@ -21,11 +21,14 @@ class CallOptions(TypedDict, total=False):
             room for them are passed over. Default: 0, for nobody knows.
         requires: capabilities that its target must have (see ``Capability``). Default: none.
         preferred_target: name of the target to try first, whatever the strategy says.
+        spread: whether it is one of many that are sent at once and may be answered by any: then
+            the target with the fewest attempts under way comes first. Default: no.
     """
 
     tokens: int
     requires: Collection[str]
     preferred_target: str | None
+    spread: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class Needs:
     tokens: int = 0
     requires: frozenset[Capability] = frozenset()
     preferred_target: str | None = None
+    spread: bool = False
 
     @classmethod
     def of(cls, options: CallOptions) -> Self:
@@ -48,7 +52,8 @@ class Needs:
             message = f"tokens is {tokens}; it must be zero or more"
             raise ConfigurationError(message)
         requires = capabilities(options.get("requires", ()), field="requires")
-        return cls(tokens, requires, options.get("preferred_target"))
+        preferred = options.get("preferred_target")
+        return cls(tokens, requires, preferred, spread=options.get("spread", False))
 
     def missing(self, target: Target) -> Collection[Capability]:
         """Return the capabilities that a target lacks."""

@@ -6,7 +6,7 @@ import itertools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -108,11 +108,15 @@ class Pool:
             self.hedging.budget.earn()
 
     def order_locked(
-        self, now: float, preferred: TargetState | None, *, is_first: bool
+        self, now: float, preferred: TargetState | None, *, is_first: bool, spread: bool
     ) -> Iterator[TargetState]:
         """Yield every target, some of them twice, asking the strategy only for what is needed."""
-        ask = self.strategy.order if is_first else self.strategy.order_again
-        order = ask(self.states, now)
+        order: Iterable[TargetState]
+        if spread:
+            order = sorted(self.states, key=_in_flight)
+        else:
+            ask = self.strategy.order if is_first else self.strategy.order_again
+            order = ask(self.states, now)
         # What a strategy leaves out is still a last choice.
         return itertools.chain(self._first(preferred), order, self.states)
 
@@ -191,6 +195,10 @@ class Pool:
         for state in self.states:
             state.in_flight = 0
             state.workers = Workers()
+
+
+def _in_flight(state: TargetState) -> float:
+    return state.in_flight / state.target.weight
 
 
 _POOLS: weakref.WeakSet[Pool] = weakref.WeakSet()

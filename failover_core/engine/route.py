@@ -126,8 +126,9 @@ class Route:
         later: list[TargetState] = []
         # A fresh order each time: loads have changed since the last look, and an order that is
         # kept would have to be kept by every call in flight.
-        is_first = not self._sends
-        for state in self._pool.order_locked(now, self._preferred, is_first=is_first):
+        is_first, spread = not self._sends, self.needs.spread
+        order = self._pool.order_locked(now, self._preferred, is_first=is_first, spread=spread)
+        for state in order:
             if state.slot in self._sends or not self._may_serve(state):
                 continue
             if state.room_at(now, self.needs.tokens) > now:

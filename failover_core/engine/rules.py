@@ -52,6 +52,7 @@ _RULES = {
     ErrorClass.INVALID_REQUEST: _OURS_TO_RAISE,
     ErrorClass.INPUT_TOO_LARGE: Rule(Mark.NONE, Move.LARGER),
     ErrorClass.CONTENT_SAFETY: _OURS_TO_RAISE,
+    ErrorClass.SPACE_MISMATCH: Rule(Mark.EJECT, Move.NEXT),
     ErrorClass.UNSUPPORTED: Rule(Mark.NONE, Move.NEXT),
     ErrorClass.UNKNOWN: _TRANSIENT,
     ErrorClass.NEUTRAL: _OURS_TO_RAISE,

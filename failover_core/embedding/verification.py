@@ -1,0 +1,157 @@
+"""Whether the targets of a pool embed into one vector space.
+
+The canary is embedded beside the texts of a request, so its vector comes from the very server,
+process and model that embedded the texts, and no request is sent for it alone but where a
+request is full. It goes along whenever a target may have changed: before its first answer, after
+each failure, and after a silence in which its server could have been restarted.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failover_core.embedding.protocol import Kind
+from failover_core.embedding.space import EmbeddingSpace, distance
+from failover_core.engine.attempt import Attempt
+from failover_core.errors import ConfigurationError, MalformedResponseError, SpaceMismatchError
+
+Vectors = NDArray[np.float32]
+
+Verify = Literal["canary", "always", "declared", "off"]
+"""How targets are verified: ``"canary"`` whenever one may have changed, ``"always"`` with every
+request (for URLs behind which several servers take turns), ``"declared"`` by dimension and the
+names of the models alone, ``"off"`` by dimension alone."""
+
+TOLERANCE = 0.001
+"""Largest ``distance`` of one space. Replicas of one model in float16 are within 0.0005 of it in
+float32; quantised to 8 bits they want 0.02."""
+
+_SILENCE = 1.0
+"""Seconds without an answer in which a server could have come back with another model."""
+
+_SILENCE_ONE_BY_ONE = 60.0
+"""The same for objects that embed queries one by one, where a canary takes a request of its own."""
+
+
+@dataclass
+class Verification:
+    """Compares what the targets of a pool answer with one reference.
+
+    Args:
+        space: that vectors must belong to. What it leaves open, the first answer decides.
+        verify: when the canary is embedded; see ``Verify``.
+        tolerance: largest ``distance`` from the reference.
+
+    Raises:
+        ConfigurationError: a setting is out of range.
+    """
+
+    space: EmbeddingSpace
+    verify: Verify = "canary"
+    tolerance: float = TOLERANCE
+    reference_target: str | None = None
+    """Name of the target whose answer became the reference; None while a saved one is."""
+
+    _answered: dict[tuple[str | None, Kind], float] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        known = Verify.__args__  # type: ignore[attr-defined]
+        if self.verify not in known:
+            message = f"verify is {self.verify!r}; it must be one of {', '.join(known)}"
+            raise ConfigurationError(message)
+        if not 0 < self.tolerance < 1:
+            message = f"tolerance is {self.tolerance}; it must be between 0 and 1"
+            raise ConfigurationError(message)
+
+    def is_due(self, attempt: Attempt, kind: Kind) -> bool:
+        """Return whether the canary is to be embedded beside the texts of an attempt."""
+        if self.verify != "canary":
+            return self.verify == "always"
+        answered = self._answered.get((attempt.target.name, kind))
+        if answered is None or attempt.is_probe:
+            return True
+        one_by_one = kind is Kind.QUERY and getattr(attempt.client, "embeds_one_by_one", False)
+        return attempt.started_at - answered > (_SILENCE_ONE_BY_ONE if one_by_one else _SILENCE)
+
+    def has_reference(self, kind: Kind) -> bool:
+        """Return whether it is settled what the canary of a kind is to be embedded to."""
+        return self.verify in ("declared", "off") or kind in self.space.fingerprint
+
+    def failed(self, attempt: Attempt) -> None:
+        """Take note that an attempt failed: its target may come back as another one."""
+        for kind in Kind:
+            self._answered.pop((attempt.target.name, kind), None)
+
+    def answered(self, attempt: Attempt, kind: Kind, now: float) -> None:
+        """Take note that a target answered."""
+        self._answered[attempt.target.name, kind] = now
+
+    def check(self, attempt: Attempt, kind: Kind, canary: Vectors) -> None:
+        """Compare a target's vector of the canary with the reference; the first one becomes it.
+
+        Raises:
+            SpaceMismatchError: the target embeds into another space.
+        """
+        with self._lock:
+            reference = self.space.fingerprint.get(kind)
+            if reference is None:
+                self.reference_target = self.reference_target or attempt.target.name
+                known = {**self.space.fingerprint, kind: canary.copy()}
+                self.space = EmbeddingSpace(
+                    self.space.model or attempt.target.model, len(canary), known
+                )
+                return
+        found = distance(canary, reference)
+        if not found <= self.tolerance:
+            message = (
+                f"it embeds the canary {found:.3g} away from the pool's {kind} vectors, "
+                f"{self.tolerance:g} is allowed: another model, prefix or normalisation"
+            )
+            raise SpaceMismatchError(message)
+
+    def checked(self, answer: Any, count: int) -> Vectors:
+        """Return an answer as an array of ``count`` vectors of the pool's dimension.
+
+        Raises:
+            MalformedResponseError: it is no such array.
+            SpaceMismatchError: its vectors have another dimension than those of the pool.
+        """
+        vectors = _array(answer, count)
+        dimension = vectors.shape[1]
+        with self._lock:
+            known = self.space.dimension
+            if known is None:
+                self.space = EmbeddingSpace(self.space.model, dimension, self.space.fingerprint)
+        if known not in (None, dimension):
+            message = (
+                f"vectors of dimension {dimension} in a pool of dimension {known}: "
+                "this target serves another model"
+            )
+            raise SpaceMismatchError(message)
+        return vectors
+
+
+def _array(answer: Any, count: int) -> Vectors:
+    try:
+        vectors = np.asarray(answer)
+    except ValueError:  # what numpy says to rows of different lengths
+        vectors = np.empty(0)
+    if vectors.ndim != 2 or not np.issubdtype(vectors.dtype, np.number):  # noqa: PLR2004
+        message = "the vectors are not numbers of one dimension"
+        raise MalformedResponseError(message)
+    found, dimension = vectors.shape
+    if found != count or not dimension:
+        message = f"{found} vectors of dimension {dimension} for {count} texts"
+        raise MalformedResponseError(message)
+    with np.errstate(over="ignore"):
+        vectors = vectors.astype(np.float32, copy=False)
+    if not np.isfinite(vectors).all():
+        message = "a vector has a component that is not finite"
+        raise MalformedResponseError(message)
+    return vectors

@@ -1,0 +1,175 @@
+"""The texts of one job: what is still to be sent, and what has come back. Sends nothing itself."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from failover_core.classify import classify
+from failover_core.embedding.limits import Limits
+from failover_core.embedding.verification import Vectors
+from failover_core.errors import AllTargetsFailedError, ErrorClass, PartialEmbeddingError
+
+_ABOUT_THE_TEXTS = (
+    ErrorClass.INPUT_TOO_LARGE,
+    ErrorClass.INVALID_REQUEST,
+    ErrorClass.CONTENT_SAFETY,
+)
+"""Errors that one text of a batch, or the size of it, may be to blame for."""
+
+_REFUSED_FROM_THE_START = 3
+"""Texts refused one by one, none having been taken, after which the request itself is wrong."""
+
+_SHOWN = 5
+"""Texts that the message of an error names."""
+
+
+@dataclass(slots=True, eq=False)
+class Piece:
+    """Neighbouring texts that go out in one request.
+
+    Attributes:
+        start: place of the first text in the job.
+        texts: of it.
+        halved: the piece that it is a half of, if that was refused.
+        halves_done: how many of its own halves were taken whole.
+    """
+
+    start: int
+    texts: Sequence[str]
+    halved: Piece | None = None
+    halves_done: int = 0
+
+    def halves(self) -> list[Piece]:
+        """Return its two halves."""
+        middle = len(self.texts) // 2
+        return [
+            Piece(self.start, self.texts[:middle], self),
+            Piece(self.start + middle, self.texts[middle:], self),
+        ]
+
+
+@dataclass(eq=False)
+class Work:
+    """One job, worked off by any number of threads or tasks.
+
+    Args:
+        texts: of the job; of those that are equal only one is sent.
+        limits: how much goes into one request; learns from what is refused.
+    """
+
+    texts: Sequence[str]
+    limits: Limits
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        places: dict[str, int] = {}
+        self._place_of = [places.setdefault(text, len(places)) for text in self.texts]
+        self._distinct = list(places)
+        self._next = 0
+        self._again: deque[Piece] = deque()
+        self._vectors: Vectors | None = None
+        self._has_vector = np.zeros(len(places), np.bool_)
+        self._refused: dict[int, Exception] = {}
+        self._stopped: BaseException | None = None
+
+    @property
+    def requests(self) -> int:
+        """The requests that it takes, more or less."""
+        return -(-len(self._distinct) // self.limits.items)
+
+    def take(self) -> Piece | None:
+        """Return texts to send next; None if there are none left."""
+        with self._lock:
+            if self._stopped is not None:
+                return None
+            if self._again:
+                return self._again.popleft()
+            start = self._next
+            self._next = self.limits.end_of_request(self._distinct, start)
+            return Piece(start, self._distinct[start : self._next]) if start < self._next else None
+
+    def keep(self, piece: Piece, vectors: Vectors) -> None:
+        """Take the vectors of a piece."""
+        start, end = piece.start, piece.start + len(piece.texts)
+        with self._lock:
+            if self._vectors is None:
+                self._vectors = np.empty((len(self._distinct), vectors.shape[1]), np.float32)
+            self._vectors[start:end] = vectors
+            self._has_vector[start:end] = True
+            if piece.halved:
+                piece.halved.halves_done += 1
+                # One half alone says nothing: the other one may hold a text that is too long.
+                if piece.halved.halves_done == 2:  # noqa: PLR2004
+                    self.limits.learn(len(piece.texts))
+
+    def failed(self, piece: Piece, error: BaseException) -> None:
+        """Take note of why a piece was not embedded: halve it, or leave its text out, or stop."""
+        with self._lock:
+            if not isinstance(error, Exception) or not _is_about_the_texts(error):
+                self._stop(error)
+            elif len(piece.texts) > 1:
+                self._again.extendleft(reversed(piece.halves()))
+            else:
+                self._refused[piece.start] = error
+                if self._vectors is None and len(self._refused) >= _REFUSED_FROM_THE_START:
+                    self._stop(error)
+
+    def stop(self, error: BaseException) -> None:
+        """Hand out no further texts."""
+        with self._lock:
+            self._stop(error)
+
+    def vectors(self) -> Vectors:
+        """Return one vector per text, in the order of the texts.
+
+        Raises:
+            PartialEmbeddingError: some texts have none. If no text has one, what went wrong with
+                the first is raised instead.
+        """
+        if self._stopped is not None and not isinstance(self._stopped, Exception):
+            raise self._stopped
+        if not self._distinct:
+            return np.empty((0, 0), np.float32)
+        if self._vectors is None:
+            raise self._error_of(0)
+        if not self._has_vector.all():
+            raise self._partial(self._vectors)
+        has_equals = len(self.texts) > len(self._distinct)
+        return self._vectors[self._place_of] if has_equals else self._vectors
+
+    def _stop(self, error: BaseException) -> None:
+        self._stopped = self._stopped or error
+
+    def _error_of(self, place: int) -> Exception:
+        error = self._refused.get(place, self._stopped)
+        return error if isinstance(error, Exception) else RuntimeError("the work is not done")
+
+    def _partial(self, vectors: Vectors) -> PartialEmbeddingError:
+        results: dict[int, Vectors] = {}
+        errors: dict[int, Exception] = {}
+        for index, place in enumerate(self._place_of):
+            if self._has_vector[place]:
+                results[index] = vectors[place]
+            else:
+                errors[index] = self._error_of(place)
+        shown = ", ".join(f"texts[{index}]" for index in list(errors)[:_SHOWN])
+        more = f" and {len(errors) - _SHOWN} more" if len(errors) > _SHOWN else ""
+        message = (
+            f"{len(errors)} of {len(self.texts)} texts could not be embedded ({shown}{more}); the "
+            "vectors of the others are in .results and what went wrong in .errors, by index"
+        )
+        error = PartialEmbeddingError(message, results, errors)
+        error.__cause__ = next(iter(errors.values()))
+        return error
+
+
+def _is_about_the_texts(error: BaseException) -> bool:
+    """Tell whether a target refused the texts, others having failed otherwise or not."""
+    errors = error.exceptions if isinstance(error, AllTargetsFailedError) else (error,)
+    classes = (classify(each, wall=0.0).error_class for each in errors)
+    return any(error_class in _ABOUT_THE_TEXTS for error_class in classes)

@@ -1,0 +1,373 @@
+"""One vector space: the canary tells targets of another one, and nothing of theirs gets out."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import pickle
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from failover_core import (
+    AllTargetsFailedError,
+    ConfigurationError,
+    EmbeddingSpaceMismatchError,
+    ErrorClass,
+    Router,
+    SpaceMismatchError,
+    Target,
+)
+from failover_core.embedding import Embedder, EmbeddingSpace, Kind
+from failover_core.embedding.space import CANARY
+from failover_core.testing import FakeClock
+from tests.engine.doors import REFUSED
+
+DIMENSION = 64
+
+Embed = Callable[..., Any]
+
+
+def embedding_of(text: str, model: str, kind: Kind, prefix: str = "") -> np.ndarray[Any, Any]:
+    """Return a vector that depends on all of it, and is the same on every machine."""
+    seed = list(f"{model}|{kind}|{prefix}{text}".encode())
+    vector = np.random.default_rng(seed).normal(size=DIMENSION)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+class Model:
+    """An embedding client.
+
+    Attributes:
+        name: of its model; changes when its server is restarted with another one.
+        requests: the texts of every request.
+        error: to answer with instead, if any.
+    """
+
+    def __init__(
+        self,
+        name: str = "m",
+        *,
+        prefix: str = "",
+        length: float = 1.0,
+        noise: float = 0.0,
+        dimension: int = DIMENSION,
+        swaps: bool = False,
+    ) -> None:
+        self.name = name
+        self.model = "m"
+        self.requests: list[list[str]] = []
+        self.error: Exception | None = None
+        self._prefix = prefix
+        self._length = length
+        self._noise = noise
+        self._dimension = dimension
+        self._swaps = swaps
+
+    def embed(self, texts: Sequence[str], kind: Kind) -> Any:
+        self.requests.append(list(texts))
+        if self.error:
+            raise self.error
+        if self._swaps:
+            kind = Kind.QUERY if kind is Kind.PASSAGE else Kind.PASSAGE
+        vectors = np.array([embedding_of(text, self.name, kind, self._prefix) for text in texts])
+        noise = np.random.default_rng(1).normal(size=vectors.shape) * self._noise
+        return ((vectors + noise) * self._length)[:, : self._dimension]
+
+    async def aembed(self, texts: Sequence[str], kind: Kind) -> Any:
+        await asyncio.sleep(0)
+        return self.embed(texts, kind)
+
+    @property
+    def canaries(self) -> int:
+        """The requests that had the canary among their texts."""
+        return sum(CANARY in texts for texts in self.requests)
+
+
+@pytest.fixture(params=["sync", "async"])
+def embed(request: pytest.FixtureRequest) -> Embed:
+    """Embed through the sync or the async door."""
+
+    def through(embedder: Embedder, *texts: str, kind: Kind = Kind.PASSAGE) -> Any:
+        if request.param == "sync":
+            return embedder.embed(texts, kind)
+        return asyncio.run(embedder.aembed(texts, kind))
+
+    return through
+
+
+def pool(*clients: Model, **router_settings: Any) -> Router:
+    """Return a router over clients named a, b, c."""
+    return Router(
+        [Target(one, name=name) for name, one in zip("abc", clients, strict=False)],
+        **router_settings,
+    )
+
+
+def over(router: Router, **settings: Any) -> Embedder:
+    return Embedder(router.begin, router.targets, **settings)
+
+
+def is_right(vectors: Any, *texts: str, kind: Kind = Kind.PASSAGE) -> bool:
+    wanted = np.array([embedding_of(text, "m", kind) for text in texts])
+    return bool(np.allclose(vectors, wanted, atol=1e-5))
+
+
+WRONG: dict[str, Callable[[], Model]] = {
+    "another model of the same dimension": lambda: Model("other"),
+    "another dimension": lambda: Model(dimension=32),
+    "another normalisation": lambda: Model(length=1.7),
+    "another prefix": lambda: Model(prefix="passage: "),
+    "query and passage swapped": lambda: Model(swaps=True),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_target_of_another_space_never_serves_a_vector(wrong: str, embed: Embed) -> None:
+    right, other = Model(), WRONG[wrong]()
+    router = pool(right, other)
+    embedder = over(router)
+    assert is_right(embed(embedder, "one"), "one")
+
+    right.error = REFUSED
+    with pytest.raises(EmbeddingSpaceMismatchError) as caught:
+        embed(embedder, "two")
+
+    assert isinstance(caught.value.exceptions[1], SpaceMismatchError)
+    assert router.status()["b"].state == "open"
+    assert [event.target for event in router.events if event.kind == "space_mismatch"] == ["b"]
+    right.error = None
+    assert is_right(embed(embedder, "three"), "three")
+
+
+def test_a_quantised_replica_is_admitted_at_the_documented_tolerance(embed: Embed) -> None:
+    right, quantised = Model(), Model(noise=0.01)
+    strict, tolerant = pool(right, quantised), pool(right, quantised)
+    embedders = over(strict), over(tolerant, tolerance=0.02)
+    for embedder in embedders:
+        embed(embedder, "one")
+    right.error = REFUSED
+
+    with pytest.raises(EmbeddingSpaceMismatchError):
+        embed(embedders[0], "two")
+    assert np.allclose(
+        embed(embedders[1], "two"), [embedding_of("two", "m", Kind.PASSAGE)], atol=0.1
+    )
+
+
+def test_a_replica_in_half_precision_is_admitted_by_default(embed: Embed) -> None:
+    right, half = Model(), Model(noise=0.0005)
+    embedder = over(pool(right, half))
+    embed(embedder, "one")
+    right.error = REFUSED
+    assert embed(embedder, "two").shape == (1, DIMENSION)
+
+
+def test_a_restarted_server_with_another_model_is_found_out_after_a_failure(embed: Embed) -> None:
+    only = Model()
+    embedder = over(pool(only))
+    assert is_right(embed(embedder, "one"), "one")
+    only.error = REFUSED
+    with pytest.raises(AllTargetsFailedError):
+        embed(embedder, "two")
+
+    only.error, only.name = None, "other"
+    with pytest.raises(EmbeddingSpaceMismatchError):
+        embed(embedder, "two")
+
+
+def test_so_it_is_when_nobody_asked_while_it_was_down(embed: Embed, fake_clock: FakeClock) -> None:
+    only = Model()
+    embedder = over(pool(only, clock=fake_clock))
+    assert is_right(embed(embedder, "one"), "one")
+    only.name = "other"
+    fake_clock.advance(2)
+    with pytest.raises(EmbeddingSpaceMismatchError):
+        embed(embedder, "two")
+
+
+def test_one_of_several_servers_behind_a_url_is_found_out_if_every_answer_is_verified(
+    embed: Embed,
+) -> None:
+    only = Model()
+    embedder = over(pool(only), verify="always")
+    assert is_right(embed(embedder, "one"), "one")
+    only.name = "other"
+    with pytest.raises(EmbeddingSpaceMismatchError):
+        embed(embedder, "two")
+
+
+def test_a_target_that_has_come_back_to_the_space_serves_again(
+    embed: Embed, fake_clock: FakeClock
+) -> None:
+    right, other = Model(), Model("other")
+    router = pool(right, other, clock=fake_clock)
+    embedder = over(router)
+    embed(embedder, "one")
+    right.error = REFUSED
+    with pytest.raises(EmbeddingSpaceMismatchError):
+        embed(embedder, "two")
+
+    other.name = "m"
+    fake_clock.advance(400)
+    assert is_right(embed(embedder, "two"), "two")
+
+
+def test_the_canary_goes_along_with_texts_and_takes_no_request_of_its_own(
+    embed: Embed, fake_clock: FakeClock
+) -> None:
+    client = Model()
+    embedder = over(pool(client, clock=fake_clock))
+    for _ in range(5):
+        embed(embedder, "one", "two")
+    assert len(client.requests) == 5
+    assert client.requests[0] == ["one", "two", CANARY]
+    assert client.canaries == 1
+
+
+def test_a_full_request_is_preceded_by_the_canary(embed: Embed) -> None:
+    client = Model()
+    texts = ["one", "two", "three", "four"]
+    assert is_right(embed(over(pool(client), batch_size=2, spread=False), *texts), *texts)
+    assert client.requests == [[CANARY], ["one", "two"], ["three", "four"]]
+
+
+def test_queries_and_passages_are_verified_apart(embed: Embed) -> None:
+    right, other = Model(), Model(swaps=True)
+    router = pool(right, other)
+    embedder = over(router)
+    embed(embedder, "one")
+    assert is_right(embed(embedder, "two", kind=Kind.QUERY), "two", kind=Kind.QUERY)
+    assert set(embedder.verification.space.fingerprint) == set(Kind)
+    assert right.canaries == 2
+
+
+@pytest.mark.parametrize("strategy", ["round_robin", "random", "least_loaded"])
+def test_the_reference_is_the_first_target_that_is_alive_whatever_the_strategy(
+    strategy: str, embed: Embed
+) -> None:
+    right, other = Model(), Model("other")
+    embedder = over(pool(right, other, strategy=strategy))
+    for text in "abcdefgh":
+        assert is_right(embed(embedder, text), text)
+    assert embedder.verification.reference_target == "a"
+
+
+def test_if_the_first_target_is_down_the_next_one_is_the_reference(embed: Embed) -> None:
+    right, other = Model(), Model("other")
+    right.error = REFUSED
+    embedder = over(pool(right, other))
+    embed(embedder, "one")
+    assert embedder.verification.reference_target == "b"
+
+
+# Saved spaces
+
+
+def test_a_backup_is_verified_against_a_saved_space_while_the_primary_is_down(
+    embed: Embed, tmp_path: Path
+) -> None:
+    first = over(pool(Model()))
+    embed(first, "one")
+    first.verification.space.save(tmp_path / "space.json")
+
+    dead, backup, other = Model(), Model(), Model("other")
+    dead.error = REFUSED
+    embedder = over(pool(dead, other, backup), space=tmp_path / "space.json")
+    assert is_right(embed(embedder, "two"), "two")
+    assert embedder.verification.reference_target is None
+
+
+def test_a_saved_space_reads_as_it_was(tmp_path: Path) -> None:
+    vector = embedding_of(CANARY, "m", Kind.QUERY)
+    space = EmbeddingSpace("m", DIMENSION, {Kind.QUERY: vector})
+    space.save(tmp_path / "space.json")
+    loaded = EmbeddingSpace.load(tmp_path / "space.json")
+    assert (loaded.model, loaded.dimension) == ("m", DIMENSION)
+    assert loaded.fingerprint[Kind.QUERY].tolist() == vector.tolist()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"format": 99}',
+        json.dumps({"format": 1, "canary": "another", "dimension": 1, "fingerprint": {}}),
+        json.dumps(
+            {
+                "format": 1,
+                "canary": CANARY,
+                "model": "m",
+                "dimension": 3,
+                "fingerprint": {"query": [1.0]},
+            }
+        ),
+    ],
+)
+def test_a_file_that_holds_no_space_is_named(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "space.json"
+    path.write_text(content)
+    with pytest.raises(ConfigurationError, match=r"space\.json cannot be read as a saved space"):
+        EmbeddingSpace.load(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="nowhere"):
+        over(pool(Model()), space=tmp_path / "nowhere")
+
+
+def test_a_dimension_that_contradicts_the_saved_space_is_refused() -> None:
+    space = EmbeddingSpace("m", 3)
+    with pytest.raises(ConfigurationError, match=r"dimension is 4, .* saved space is 3"):
+        over(pool(Model()), space=space, dimension=4)
+
+
+def test_a_space_copies_as_itself_and_pickles_by_its_values() -> None:
+    space = EmbeddingSpace("m", 2, {Kind.QUERY: np.array([1, 2], np.float32)})
+    assert copy.deepcopy(space) is space
+    assert pickle.loads(pickle.dumps(space)).fingerprint[Kind.QUERY].tolist() == [1, 2]  # noqa: S301 - our own bytes
+
+
+# Settings
+
+
+@pytest.mark.parametrize("verify", ["declared", "off"])
+def test_without_canaries_only_the_dimension_is_compared(verify: Any, embed: Embed) -> None:
+    client, other = Model(), Model("other")
+    embedder = over(pool(client, other), verify=verify)
+    embed(embedder, "one")
+    client.error = REFUSED
+    assert embed(embedder, "two").shape == (1, DIMENSION)
+    assert client.canaries == other.canaries == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"verify": "sometimes"}, "verify is 'sometimes'; it must be one of canary, always"),
+        ({"tolerance": 0}, "tolerance is 0; it must be between 0 and 1"),
+        ({"tolerance": float("nan")}, "tolerance is nan"),
+        ({"dimension": 0}, "dimension is 0; it must be 1 or more"),
+        ({"batch_size": 0}, "batch_size is 0; it must be 1 or more"),
+    ],
+)
+def test_a_bad_setting_is_named(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        over(pool(Model()), **settings)
+
+
+def test_a_mismatch_is_an_ejection_at_once_and_not_a_failure_of_the_call(embed: Embed) -> None:
+    right, other = Model(), Model("other")
+    router = pool(right, other, strategy="round_robin")
+    embedder = over(router)
+    for text in "abcdefgh":
+        assert is_right(embed(embedder, text), text)
+    assert len(other.requests) == 1
+    assert router.status().failed == 0
+    assert {e.error_class for e in router.events if e.target == "b"} == {ErrorClass.SPACE_MISMATCH}
