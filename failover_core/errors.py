@@ -175,21 +175,33 @@ class PartialEmbeddingError(FailoverError):
         errors: what happened to the others, by the index of their text.
     """
 
-    def __init__(
-        self, message: str, results: Mapping[int, Any], errors: Mapping[int, Exception]
-    ) -> None:
-        super().__init__(message)
+    def __init__(self, results: Mapping[int, Any], errors: Mapping[int, Exception]) -> None:
+        super().__init__()
         self.results = results
         self.errors = errors
+        self.__cause__ = next(iter(errors.values()), None)
 
     def count_from(self, start: int) -> None:
         """Let the indices count from a text that many before the first of these."""
         self.results = {start + index: vector for index, vector in self.results.items()}
         self.errors = {start + index: error for index, error in self.errors.items()}
 
+    def __str__(self) -> str:
+        shown = ", ".join(f"texts[{index}]" for index in list(self.errors)[:_SHOWN])
+        more = f" and {len(self.errors) - _SHOWN} more" if len(self.errors) > _SHOWN else ""
+        return (
+            f"{len(self.errors)} of {len(self.errors) + len(self.results)} texts could not be "
+            f"embedded ({shown}{more}); the vectors of the others are in .results and what went "
+            "wrong in .errors, by index"
+        )
+
     def __reduce__(self) -> tuple[Any, ...]:
         errors = {index: _picklable(error) for index, error in self.errors.items()}
-        return _rebuild, (type(self), self.args, {**self.__dict__, "errors": errors})
+        return type(self), (self.results, errors)
+
+
+_SHOWN = 5
+"""Texts that a message names."""
 
 
 def _rebuild(cls: type[Exception], args: tuple[Any, ...], state: dict[str, Any]) -> Exception:

@@ -24,9 +24,6 @@ _ABOUT_THE_TEXTS = (
 _REFUSED_FROM_THE_START = 3
 """Texts refused one by one, none having been taken, after which the request itself is wrong."""
 
-_SHOWN = 5
-"""Texts that the message of an error names."""
-
 
 @dataclass(slots=True, eq=False)
 class Piece:
@@ -157,15 +154,7 @@ class Work:
                 results[index] = vectors[place]
             else:
                 errors[index] = self._error_of(place)
-        shown = ", ".join(f"texts[{index}]" for index in list(errors)[:_SHOWN])
-        more = f" and {len(errors) - _SHOWN} more" if len(errors) > _SHOWN else ""
-        message = (
-            f"{len(errors)} of {len(self.texts)} texts could not be embedded ({shown}{more}); the "
-            "vectors of the others are in .results and what went wrong in .errors, by index"
-        )
-        error = PartialEmbeddingError(message, results, errors)
-        error.__cause__ = next(iter(errors.values()))
-        return error
+        return PartialEmbeddingError(results, errors)
 
 
 def _is_about_the_texts(error: BaseException) -> bool:
