@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         max_concurrency=options.max_concurrency,
         offers_base64=not options.no_base64,
         certificate=options.certificate,
+        provider=options.provider,
     )
     server.fault = options.fault and Fault.parse(options.fault)
     ending = {signal.SIGINT, signal.SIGTERM}
@@ -47,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-concurrency", type=int, help="requests served at once")
     parser.add_argument("--no-base64", action="store_true", help="answer floats in any case")
     parser.add_argument("--certificate", help="a PEM file with its key: serve HTTPS")
+    parser.add_argument("--provider", default="infinity", help="whose protocol: cohere, tei, …")
     parser.add_argument("--fault", help="such as hang, status:code=429 or slow:seconds=2")
     return parser
 

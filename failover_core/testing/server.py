@@ -54,9 +54,13 @@ class FaultServer:
         max_concurrency: requests served at once, while others wait; None is unlimited.
         offers_base64: whether vectors come in base64 if asked for.
         certificate: file (PEM) with a certificate and its key, to speak HTTPS; None is HTTP.
+        provider: whose protocol it speaks: ``"infinity"`` (OpenAI's too), ``"tei"``,
+            ``"cohere"``, ``"jina"``, ``"voyage"`` or ``"ollama"``, with its paths, answers,
+            errors and limits, and no others.
 
     Raises:
-        ConfigurationError: the port is taken, or the certificate cannot be used.
+        ConfigurationError: the port is taken, the certificate cannot be used, or the provider is
+            unknown.
     """
 
     def __init__(  # noqa: PLR0913 - independent settings, each by its name
@@ -71,11 +75,16 @@ class FaultServer:
         max_concurrency: int | None = None,
         offers_base64: bool = True,
         certificate: str | Path | None = None,
+        provider: str = "infinity",
     ) -> None:
         self.latency = latency
         self.chunk_latency = chunk_latency
         self._service = Service.of(
-            models, dimension=dimension, api_key=api_key, offers_base64=offers_base64
+            models,
+            dimension=dimension,
+            api_key=api_key,
+            offers_base64=offers_base64,
+            provider=provider,
         )
         self._places = max_concurrency
         self._gate: asyncio.Semaphore | nullcontext[None] = nullcontext()

@@ -16,7 +16,12 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from failover_core.clients import HttpClient
+from failover_core.clients import (
+    Description,
+    EmbeddingEndpoint,
+    HttpClient,
+    RerankEndpoint,
+)
 from failover_core.embedding.protocol import Kind
 from failover_core.reranking.protocol import RankedDocument
 
@@ -29,17 +34,29 @@ class Door:
     def __init__(self, runner: asyncio.Runner | None = None) -> None:
         self._runner = runner
 
-    def embed(self, client: HttpClient, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed(
+        self, client: EmbeddingEndpoint, texts: Sequence[str], kind: Kind = Kind.PASSAGE
+    ) -> NDArray[np.float32]:
         if self._runner is None:
-            return client.embed(texts, Kind.PASSAGE)
-        return self._runner.run(client.aembed(texts, Kind.PASSAGE), context=copy_context())
+            return client.embed(texts, kind)
+        return self._runner.run(client.aembed(texts, kind), context=copy_context())
 
     def rerank(
-        self, client: HttpClient, documents: Sequence[str], top_n: int | None = None
+        self,
+        client: RerankEndpoint,
+        documents: Sequence[str],
+        top_n: int | None = None,
+        *,
+        query: str = "a query",
     ) -> list[RankedDocument]:
         if self._runner is None:
-            return client.rerank("a query", documents, top_n)
-        return self._runner.run(client.arerank("a query", documents, top_n))
+            return client.rerank(query, documents, top_n)
+        return self._runner.run(client.arerank(query, documents, top_n), context=copy_context())
+
+    def describe(self, client: HttpClient) -> Description:
+        if self._runner is None:
+            return client.describe()
+        return self._runner.run(client.adescribe())
 
 
 def answer(

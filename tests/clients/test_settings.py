@@ -351,7 +351,8 @@ def test_more_keys_than_urls_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("provider", "hint"), [("infinty", "did you mean 'infinity'"), ("xyz", "known: cohere, infinity")]
+    ("provider", "hint"),
+    [("infinty", "did you mean 'infinity'"), ("xyz", "known: cohere, infinity")],
 )
 def test_an_unknown_provider_is_an_error_that_names_the_known(provider: str, hint: str) -> None:
     with pytest.raises(ConfigurationError, match=hint) as caught:

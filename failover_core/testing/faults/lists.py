@@ -19,7 +19,10 @@ _LISTS = {"list": "data", "rerank": "results"}
 
 @dataclass(frozen=True, slots=True)
 class _ListFault(Fault):
-    """Spoils the items of an ``/embeddings`` or a ``/rerank`` answer."""
+    """Spoils the items of an answer with vectors or with ranks.
+
+    Where a vendor lists vectors without an ``index``, a fault of the index has no effect.
+    """
 
     def spoil(self, reply: Reply) -> Reply:
         """Return the answer with its items spoilt; any other answer as it is."""
@@ -90,8 +93,8 @@ class NotFinite(_ListFault):
         spoilt = _ListFault.spoil(self, reply)
         if not self.literal:
             return spoilt
-        text = json.dumps(spoilt.payload, default=np.ndarray.tolist)
-        return replace(spoilt, payload=text.encode())
+        text = json.dumps(spoilt.shaped(), default=np.ndarray.tolist)
+        return replace(spoilt, payload=text.encode(), shape=None)
 
     def items(self, items: Items) -> Items:
         """Put NaN where the last number should be."""

@@ -1,4 +1,4 @@
-"""The protocols of Infinity and of OpenAI-compatible servers, as functions of a request."""
+"""The protocols of the servers that the clients know, as functions of a request."""
 
 from __future__ import annotations
 

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 from failover_core.testing.faults.answers import error_body
 from failover_core.testing.framing import Reply
 
 
-class ProtocolError(Exception):
-    """A request that a healthy server refuses; carries the refusal."""
+class Reason(StrEnum):
+    """Why a healthy server refuses a request, where vendors have words of their own for it."""
 
-    def __init__(self, reply: Reply) -> None:
+    KEY = "key"
+    MODEL = "model"
+    SIZE = "size"
+    OTHER = "other"
+
+
+class ProtocolError(Exception):
+    """A request that a healthy server refuses; carries the refusal, in Infinity's words."""
+
+    def __init__(self, reply: Reply, reason: Reason = Reason.OTHER, subject: object = "") -> None:
         super().__init__(f"status {reply.status}")
         self.reply = reply
+        self.reason = reason
+        self.subject = subject
 
 
 def not_found() -> ProtocolError:
@@ -33,7 +45,7 @@ def unauthorized(*, chat: bool) -> ProtocolError:
         body = error_body(
             "Incorrect API key provided.", code="invalid_api_key", kind="invalid_request_error"
         )
-    return ProtocolError(Reply(401, body, {"www-authenticate": "Bearer"}))
+    return ProtocolError(Reply(401, body, {"www-authenticate": "Bearer"}), Reason.KEY)
 
 
 def invalid(value: Any, field: str, kind: str, message: str) -> ProtocolError:
@@ -53,7 +65,9 @@ def no_items(value: Any, field: str) -> ProtocolError:
 def too_many_items(value: list[Any], field: str, limit: int) -> ProtocolError:
     """A list longer than the server takes."""
     message = f"List should have at most {limit} items after validation, not {len(value)}"
-    return invalid(value, field, "too_long", message)
+    refusal = invalid(value, field, "too_long", message)
+    refusal.reason, refusal.subject = Reason.SIZE, len(value)
+    return refusal
 
 
 def not_an_object(content: bytes) -> ProtocolError:
@@ -68,7 +82,7 @@ def unknown_model(model: str, known: list[str]) -> ProtocolError:
         f"Invalid model: Engine for model name `{model}` not found. "
         f"Available model names are {known}"
     )
-    return ProtocolError(Reply(400, error_body(message, code=400)))
+    return ProtocolError(Reply(400, error_body(message, code=400)), Reason.MODEL, model)
 
 
 def model_not_deployed(model: str, capability: str, capabilities: list[str]) -> ProtocolError:
@@ -77,7 +91,7 @@ def model_not_deployed(model: str, capability: str, capabilities: list[str]) -> 
         f"ModelNotDeployedError: model=`{model}` does not support `{capability}`. "
         f"Reason: the loaded model can only {capabilities}"
     )
-    return ProtocolError(Reply(400, error_body(message, code=400)))
+    return ProtocolError(Reply(400, error_body(message, code=400)), Reason.MODEL, model)
 
 
 def unknown_chat_model(model: str) -> ProtocolError:

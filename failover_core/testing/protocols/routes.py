@@ -8,14 +8,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from failover_core.errors import ConfigurationError
 from failover_core.testing.framing import Reply, Request
 from failover_core.testing.protocols import errors
 from failover_core.testing.protocols.chat import chat
+from failover_core.testing.protocols.dialects import Dialect
 from failover_core.testing.protocols.embeddings import embeddings
 from failover_core.testing.protocols.errors import ProtocolError
+from failover_core.testing.protocols.hosted import COHERE, JINA, VOYAGE
+from failover_core.testing.protocols.local import OLLAMA, TEI
 from failover_core.testing.protocols.rerank import rerank
 
+_PATHS = ("/embeddings", "/rerank", "/chat/completions")
 CAPABILITIES = ("embed", "rerank", "chat")
+
+DIALECTS: dict[str, Dialect | None] = {
+    "infinity": None,
+    "tei": TEI,
+    "cohere": COHERE,
+    "jina": JINA,
+    "voyage": VOYAGE,
+    "ollama": OLLAMA,
+}
+"""What a server may speak. What is spoken inside is Infinity's, and OpenAI's for chat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +44,20 @@ class Service:
         api_key: the bearer token that requests must carry; None asks for none.
         offers_base64: whether vectors come in base64 if asked for; otherwise the question is
             ignored, as some servers do.
+        provider: whose protocol is spoken, a key of ``DIALECTS``.
     """
 
     models: Mapping[str, Sequence[str]] | None = None
     dimension: int = 384
     api_key: str | None = None
     offers_base64: bool = True
+    provider: str = "infinity"
+
+    def __post_init__(self) -> None:
+        """Refuse a provider that the server cannot speak for."""
+        if self.provider not in DIALECTS:
+            message = f"provider: {self.provider!r} is unknown; known: {', '.join(DIALECTS)}"
+            raise ConfigurationError(message)
 
     @classmethod
     def of(
@@ -46,12 +69,34 @@ class Service:
         return cls(models, **settings)
 
     def answer(self, request: Request) -> Reply:
-        """Answer a request; the same paths exist with and without ``/v1``."""
+        """Answer a request; Infinity's paths exist with and without ``/v1``."""
+        dialect = DIALECTS[self.provider]
+        return dialect.answer(request, self) if dialect else self._answer(request)
+
+    def serve(self, path: str, body: dict[str, Any]) -> Reply:
+        """Answer what the body of a request asks of a path."""
+        routes: dict[str, tuple[str, Callable[[dict[str, Any]], Reply]]] = {
+            "/embeddings": ("embed", self._embeddings),
+            "/rerank": ("rerank", rerank),
+            "/chat/completions": ("chat", chat),
+        }
+        capability, answer = routes[path]
+        model = body.get("model", "default")
+        self._check_model(model, capability)
+        return answer({**body, "model": model})
+
+    def first_model(self, path: str) -> str:
+        """Return the model of a server that has only one for a path."""
+        capability = "rerank" if path == "/rerank" else "embed"
+        able = (name for name, found in (self.models or {}).items() if capability in found)
+        return next(able, next(iter(self.models or ()), "default"))
+
+    def _answer(self, request: Request) -> Reply:
         path = request.path.removeprefix("/v1")
         try:
             if path == "/health":
                 return Reply(payload={"unix": time.time()})
-            self._authorize(request, chat=path == "/chat/completions")
+            self.authorize(request, chat=path == "/chat/completions")
             if path == "/models":
                 return self._models()
             return self._post(path, request)
@@ -60,7 +105,8 @@ class Service:
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             return errors.invalid(request.body, "", "value_error", repr(error)).reply
 
-    def _authorize(self, request: Request, *, chat: bool) -> None:
+    def authorize(self, request: Request, *, chat: bool = False) -> None:
+        """Refuse a request without the right key."""
         given = request.headers.get("authorization", "")
         wanted = None if self.api_key is None else f"Bearer {self.api_key}"
         if wanted is not None and not hmac.compare_digest(given.encode(), wanted.encode()):
@@ -75,21 +121,13 @@ class Service:
         return Reply(payload={"object": "list", "data": entries})
 
     def _post(self, path: str, request: Request) -> Reply:
-        routes: dict[str, tuple[str, Callable[[dict[str, Any]], Reply]]] = {
-            "/embeddings": ("embed", self._embeddings),
-            "/rerank": ("rerank", rerank),
-            "/chat/completions": ("chat", chat),
-        }
-        if path not in routes:
+        if path not in _PATHS:
             raise errors.not_found()
         if request.method != "POST":
             raise errors.wrong_method()
         if not isinstance(request.body, dict):
             raise errors.not_an_object(request.content)
-        capability, answer = routes[path]
-        model = request.body.get("model", "default")
-        self._check_model(model, capability)
-        return answer({**request.body, "model": model})
+        return self.serve(path, request.body)
 
     def _embeddings(self, body: dict[str, Any]) -> Reply:
         return embeddings(body, dimension=self.dimension, offers_base64=self.offers_base64)
