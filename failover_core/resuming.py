@@ -43,12 +43,15 @@ class Resume(Generic[T]):
         keeps_rest: whether chunks from the first without a text on wait until the stream has
             ended in order. A break before that can then still be resumed. For streams whose
             reader can do nothing with a part of what is no text, as with half a tool call.
+        replaces: whether each chunk shows all of the answer so far, so that those of the next
+            target take the place of the former, and nothing needs to be joined.
     """
 
     text: Callable[[T], str | None]
     cut: Callable[[T, str, str], T]
     prefill: Callable[[Any, str], Any] | None = None
     keeps_rest: bool = False
+    replaces: bool = False
 
 
 TEXT: Resume[Any] = Resume(
@@ -56,6 +59,11 @@ TEXT: Resume[Any] = Resume(
     cut=lambda _chunk, text, _whole: text,
 )
 """For chunks that are strings; a stream of anything else cannot be resumed."""
+
+WHOLE: Resume[Any] = Resume(
+    text=lambda _: None, cut=lambda chunk, _text, _whole: chunk, replaces=True
+)
+"""For chunks each of which shows all of the answer so far, such as ever more complete objects."""
 
 
 class Transcript(Generic[T]):

@@ -10,6 +10,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.messages.utils import count_tokens_approximately
 
+from failover_core.abilities import Differences, is_schema, without
 from failover_core.engine.needs import CallOptions
 from failover_core.targets import Capability, Target
 from langchain_failover.children import fixed_model
@@ -24,8 +25,6 @@ _IN_PROFILES = {
 _IMAGES = {"image", "image_url", "input_image"}
 """Types of content blocks that are images."""
 
-_ASSUMED = frozenset(Capability) - {Capability.PREFILL}
-
 
 class ChatPool(Pool):
     """A pool of chat models, which knows what its targets can do, and what they say they are.
@@ -36,33 +35,20 @@ class ChatPool(Pool):
 
     memory: Memory
     model_names: str
-    _has_abilities: bool
-    _counts_tokens: bool
-    _smallest_window: int | None
+    _differences: Differences[Sequence[BaseMessage], dict[str, Any]]
 
     def __new__(  # noqa: D102 - as in Pool
         cls, targets: Iterable[Target], name: str, settings: dict[str, Any]
     ) -> Self:
         pool = super().__new__(cls, map(_described, targets), name, settings)
-        pool._has_abilities = any(target.supports is not None for target in pool)
-        pool._counts_tokens = any(target.tokens_per_minute for target in pool)
-        pool._smallest_window = min(filter(None, (t.context_window for t in pool)), default=None)
+        pool._differences = Differences(pool, required=_required, length=_length, tokens=_tokens)
         pool.memory = Memory(pool)
         pool.model_names = ", ".join(dict.fromkeys(str(one.model or one.name) for one in pool))
         return pool
 
     def options(self, messages: Sequence[BaseMessage], arguments: dict[str, Any]) -> CallOptions:
         """Return what a request needs of its target, as far as any target makes a difference."""
-        options = CallOptions()
-        if self._has_abilities:
-            options["requires"] = list(_required(messages, arguments))
-        if self._counts_tokens or self._may_be_too_long(messages):
-            options["tokens"] = count_tokens_approximately(messages)
-        return options
-
-    def _may_be_too_long(self, messages: Sequence[BaseMessage]) -> bool:
-        # A text hardly ever has more tokens than characters, and those are quickly counted.
-        return self._smallest_window is not None and _length(messages) > self._smallest_window
+        return self._differences.options(messages, arguments)
 
 
 def _described(target: Target) -> Target:
@@ -73,27 +59,17 @@ def _described(target: Target) -> Target:
     lacks = {word for name, word in _IN_PROFILES.items() if profile.get(name) is False}
     if type(model).bind_tools is BaseChatModel.bind_tools:
         lacks.add(Capability.TOOLS)
-    return replace(
-        target,
-        supports=_ASSUMED - lacks if target.supports is None and lacks else target.supports,
-        context_window=target.context_window or profile.get("max_input_tokens"),
-    )
+    window = target.context_window or profile.get("max_input_tokens")
+    return replace(without(target, lacks), context_window=window)
 
 
 def _required(messages: Sequence[BaseMessage], arguments: dict[str, Any]) -> Iterable[Capability]:
     if arguments.get("tools"):
         yield Capability.TOOLS
-    if _is_schema(arguments.get("response_format")):
+    if is_schema(arguments.get("response_format")):
         yield Capability.STRUCTURED_OUTPUT
     if any(_is_image(block) for message in messages for block in _blocks(message)):
         yield Capability.IMAGES
-
-
-def _is_schema(response_format: Any) -> bool:
-    # What is called JSON mode asks for any JSON, and more models have it.
-    if isinstance(response_format, dict):
-        return response_format.get("type") != "json_object"
-    return response_format is not None
 
 
 def _blocks(message: BaseMessage) -> Sequence[Any]:
@@ -104,7 +80,11 @@ def _is_image(block: Any) -> bool:
     return isinstance(block, dict) and block.get("type") in _IMAGES
 
 
-def _length(messages: Sequence[BaseMessage]) -> int:
+def _tokens(messages: Sequence[BaseMessage], _: dict[str, Any]) -> int:
+    return count_tokens_approximately(messages)
+
+
+def _length(messages: Sequence[BaseMessage], _: dict[str, Any]) -> int:
     """Return the characters of all texts."""
     length = 0
     for message in messages:

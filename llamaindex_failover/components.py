@@ -34,7 +34,7 @@ def build_router(
     targets: Targets,
     adapt: Callable[[Any], Any],
     *,
-    describe: Callable[[Target], Target] = lambda target: target,
+    describe: Callable[[list[Target]], list[Target]] = list,
     name: str,
     policy: Policy,
     strategy: str | Strategy,
@@ -44,7 +44,7 @@ def build_router(
     Args:
         targets: as the user gave them.
         adapt: returns the client for an object, or raises UnfitError.
-        describe: returns a target with what is known of its client.
+        describe: returns the targets with what is known of their clients.
         name: of the pool and its class.
         policy: of every call.
         strategy: orders the targets.
@@ -53,7 +53,7 @@ def build_router(
         ConfigurationError: there are no targets, one is of the wrong kind, or a setting is bad.
     """
     adapted = adapted_targets(targets, adapt, owner=name)
-    router = Router(map(describe, adapted), policy=policy, strategy=strategy, name=name)
+    router = Router(describe(adapted), policy=policy, strategy=strategy, name=name)
     warn_about_children(router.targets, router.policy)
     return router
 

@@ -4,34 +4,73 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import aclosing, closing, suppress
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.callbacks.token_counting import get_tokens_from_response
 from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index_instrumentation.dispatcher import DISPATCHER_SPAN_DECORATED_ATTR
+from pydantic import PrivateAttr
 
+from failover_core.abilities import Differences
 from failover_core.engine.call import Call
 from failover_core.engine.drivers import arun, astream, run, stream
 from llamaindex_failover.components import FailoverComponent
-from llamaindex_failover.streaming import R, Response, afinished, finished, is_content, resume_by
+from llamaindex_failover.llm_abilities import Content, Needed, differences_among
+from llamaindex_failover.streaming import (
+    R,
+    Response,
+    afinished,
+    finished,
+    is_content,
+    resume_by,
+    tells_usage,
+)
 
-T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 PROVENANCE = "failover"
 """Key of the report in ``additional_kwargs``."""
 
 
+def traced_by_child(method: F) -> F:
+    """Leave it to the target's object, as with events, to open the span of a call."""
+    # LlamaIndex wraps what overrides a method with a span, unless it looks as if it had one.
+    setattr(method, DISPATCHER_SPAN_DECORATED_ATTR, True)
+    return method
+
+
 class LLMCalls(FailoverComponent, FunctionCallingLLM):
     """Sends calls to the targets' LLMs. The rate limiter is asked once a call, not an attempt."""
 
-    def _ask(self, send: Callable[[FunctionCallingLLM], R]) -> R:
-        call = self._begin()
+    _differences: Differences[Content, dict[str, Any], Needed] = PrivateAttr()
+    _preferred: str | None = PrivateAttr(default=None)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Build the router, and find out in what its targets differ."""
+        super().model_post_init(context)
+        self._differences = differences_among(self.router.targets)
+
+    def _ask(
+        self,
+        send: Callable[[FunctionCallingLLM], R],
+        content: Content,
+        arguments: dict[str, Any],
+        *needed: Any,
+    ) -> R:
+        call = self._begin(content, arguments, needed)
         response = run(call, lambda attempt: send(attempt.client))
         _charge(call, response)
         return _signed(response, call.report)
 
-    async def _aask(self, send: Callable[[FunctionCallingLLM], Awaitable[R]]) -> R:
-        call = await self._abegin()
+    async def _aask(
+        self,
+        send: Callable[[FunctionCallingLLM], Awaitable[R]],
+        content: Content,
+        arguments: dict[str, Any],
+        *needed: Any,
+    ) -> R:
+        call = await self._abegin(content, arguments, needed)
         response = await arun(call, lambda attempt: send(attempt.client))
         _charge(call, response)
         return _signed(response, call.report)
@@ -39,48 +78,113 @@ class LLMCalls(FailoverComponent, FunctionCallingLLM):
     def _stream(
         self,
         send: Callable[[FunctionCallingLLM], Generator[R]],
+        content: Content,
+        arguments: dict[str, Any],
+        *needed: Any,
         prefill: Callable[[FunctionCallingLLM, str], Generator[R]] | None = None,
     ) -> Generator[R]:
-        call = self._begin()
+        call = self._begin(content, arguments, needed)
         chunks = stream(
             call,
             lambda one: finished(send(one.client), one.client),
             is_content,
             resume_by(prefill and (lambda llm, text: finished(prefill(llm, text), llm))),
         )
-        chunk: R | None = None
-        with closing(cast("Generator[R]", chunks)) as opened:
-            for chunk in opened:
-                yield _signed(chunk, call.report)
-        _charge(call, chunk)
+        return _reported(call, cast("Generator[R]", chunks))
 
     async def _astream(
         self,
         send: Callable[[FunctionCallingLLM], Awaitable[AsyncGenerator[R]]],
+        content: Content,
+        arguments: dict[str, Any],
+        *needed: Any,
         prefill: Callable[[FunctionCallingLLM, str], Awaitable[AsyncGenerator[R]]] | None = None,
     ) -> AsyncGenerator[R]:
-        call = await self._abegin()
+        call = await self._abegin(content, arguments, needed)
         chunks = astream(
             call,
             lambda one: afinished(send(one.client), one.client),
             is_content,
             resume_by(prefill and (lambda llm, text: afinished(prefill(llm, text), llm))),
         )
-        chunk: R | None = None
-        async with aclosing(cast("AsyncGenerator[R]", chunks)) as opened:
-            async for chunk in opened:
-                yield _signed(chunk, call.report)
-        _charge(call, chunk)
+        return _areported(call, cast("AsyncGenerator[R]", chunks))
 
-    def _begin(self) -> Call:
+    def _begin(self, content: Content, arguments: dict[str, Any], needed: Needed = ()) -> Call:
+        call = self._prepared(content, arguments, needed)
         if self.rate_limiter is not None:
             self.rate_limiter.acquire()
-        return self.router.begin()
+        return call
 
-    async def _abegin(self) -> Call:
+    async def _abegin(
+        self, content: Content, arguments: dict[str, Any], needed: Needed = ()
+    ) -> Call:
+        call = self._prepared(content, arguments, needed)
         if self.rate_limiter is not None:
             await self.rate_limiter.async_acquire()
-        return self.router.begin()
+        return call
+
+    def _prepared(self, content: Content, arguments: dict[str, Any], needed: Needed) -> Call:
+        """Begin a call, and take out of its arguments what is not for the children."""
+        preferred = arguments.pop("preferred_target", None)
+        if preferred is None:
+            preferred = self._preferred
+        options = self._differences.options(content, arguments, needed)
+        if preferred is not None:
+            options["preferred_target"] = preferred
+        return self.router.begin(**options)
+
+    def _preferring(self, name: str | None) -> Self:
+        """Return this LLM, or one with the same router that tries a target first.
+
+        Raises:
+            ConfigurationError: there is no such target.
+        """
+        if name is None:
+            return self
+        self.router.begin(preferred_target=name)  # an agent would take the error for an answer
+        preferring = self.model_copy()
+        preferring._preferred = name
+        return preferring
+
+
+async def _areported(call: Call, chunks: AsyncGenerator[R]) -> AsyncGenerator[R]:
+    """Do what ``_reported`` does."""
+    reporter = _Reporter(call)
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            yield reporter.on(chunk)
+    _charge(call, reporter.telling)
+
+
+def _reported(call: Call, chunks: Generator[R]) -> Generator[R]:
+    """Yield the chunks of a stream, each with the report, and charge the target in the end."""
+    reporter = _Reporter(call)
+    with closing(chunks):
+        yield from map(reporter.on, chunks)
+    _charge(call, reporter.telling)
+
+
+class _Reporter:
+    """Puts the report of a call on the chunks of its stream.
+
+    Attributes:
+        telling: the latest chunk that tells of tokens; in OpenAI's protocol, of those so far.
+    """
+
+    __slots__ = ("_call", "_report", "telling")
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._report: dict[str, Any] | None = None
+        self.telling: Response | None = None
+
+    def on(self, chunk: R) -> R:
+        """Return a chunk to pass on."""
+        if self._report is None or self._call.is_resuming:
+            self._report = self._call.report
+        if chunk.raw is not None and tells_usage(chunk.raw):
+            self.telling = chunk
+        return _signed(chunk, self._report)
 
 
 def _signed(response: R, report: dict[str, Any]) -> R:
@@ -89,9 +193,11 @@ def _signed(response: R, report: dict[str, Any]) -> R:
 
 
 def _charge(call: Call, response: Response | None) -> None:
-    """Charge the target for the tokens that its answer, or the last chunk of it, tells of."""
+    """Charge the target for the tokens that an answer, or a chunk of it, tells of."""
+    if response is None or response.raw is None:
+        return
     with suppress(AttributeError, TypeError, ValueError):  # a raw answer may be anything
-        if response is not None and any(tokens := get_tokens_from_response(response)):
+        if any(tokens := get_tokens_from_response(response)):
             call.used(*tokens)
 
 

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel
 
-from failover_core.engine.attempt import Attempt
+from failover_core.engine.call import Call
 from failover_core.engine.drivers import arun, astream, run, stream
-from llamaindex_failover.llm_calls import LLMCalls
+from failover_core.resuming import WHOLE
+from failover_core.targets import Capability
+from llamaindex_failover.llm_calls import LLMCalls, traced_by_child
+from llamaindex_failover.predictions import Prediction, says_something
 
 if TYPE_CHECKING:
     from llama_index.core.program.utils import FlexibleModel
@@ -20,10 +23,21 @@ M = TypeVar("M", bound=BaseModel)
 
 LLMOptions = dict[str, Any] | None
 
+_NEEDED = (Capability.STRUCTURED_OUTPUT,)
+
 
 class StructuredPrediction(LLMCalls):
-    """Asks a target for an object. An answer that is no such object is a failed attempt."""
+    """Asks the targets for an object of a class.
 
+    An answer that is no such object counts as none, and leaves no mark: the next target is
+    asked, unless ``policy.on_invalid_output`` says otherwise. If no target makes the object, the
+    caller gets what the first such answer leads to without a pool: its error, or its stream.
+
+    ``preferred_target`` is among the ``llm_kwargs``, where a structured LLM puts what it is
+    called with, or an argument of its own: no variable of the prompt has that name.
+    """
+
+    @traced_by_child
     def structured_predict(
         self,
         output_cls: type[M],
@@ -32,14 +46,13 @@ class StructuredPrediction(LLMCalls):
         **prompt_args: Any,
     ) -> M:
         """Return an object of ``output_cls``."""
+        prediction = self._prediction(output_cls, prompt, llm_kwargs, prompt_args)
+        call = self._begin(prediction.messages, prediction.llm_kwargs, _NEEDED)
+        with prediction.settling():
+            prediction.answer = run(call, prediction.predict)
+        return prediction.result()
 
-        def send(attempt: Attempt) -> M:
-            return attempt.client.structured_predict(  # type: ignore[no-any-return]
-                output_cls, prompt, llm_kwargs=dict(llm_kwargs or {}), **prompt_args
-            )
-
-        return run(self._begin(), send)
-
+    @traced_by_child
     async def astructured_predict(
         self,
         output_cls: type[M],
@@ -48,14 +61,13 @@ class StructuredPrediction(LLMCalls):
         **prompt_args: Any,
     ) -> M:
         """Return an object of ``output_cls``."""
+        prediction = self._prediction(output_cls, prompt, llm_kwargs, prompt_args)
+        call = await self._abegin(prediction.messages, prediction.llm_kwargs, _NEEDED)
+        with prediction.settling():
+            prediction.answer = await arun(call, prediction.apredict)
+        return prediction.result()
 
-        async def send(attempt: Attempt) -> M:
-            return await attempt.client.astructured_predict(  # type: ignore[no-any-return]
-                output_cls, prompt, llm_kwargs=dict(llm_kwargs or {}), **prompt_args
-            )
-
-        return await arun(await self._abegin(), send)
-
+    @traced_by_child
     def stream_structured_predict(
         self,
         output_cls: type[M],
@@ -63,17 +75,12 @@ class StructuredPrediction(LLMCalls):
         llm_kwargs: LLMOptions = None,
         **prompt_args: Any,
     ) -> Generator[M | FlexibleModel]:
-        """Yield ever more complete objects of ``output_cls``."""
+        """Return a generator of ever more complete objects of ``output_cls``."""
+        prediction = self._prediction(output_cls, prompt, llm_kwargs, prompt_args)
+        call = self._begin(prediction.messages, prediction.llm_kwargs, _NEEDED)
+        return _objects(prediction, call)
 
-        def send(attempt: Attempt) -> Generator[M]:
-            return attempt.client.stream_structured_predict(  # type: ignore[no-any-return]
-                output_cls, prompt, llm_kwargs=dict(llm_kwargs or {}), **prompt_args
-            )
-
-        objects = stream(self._begin(), send, _says_something)
-        with closing(cast("Generator[M]", objects)) as opened:
-            yield from opened
-
+    @traced_by_child
     async def astream_structured_predict(
         self,
         output_cls: type[M],
@@ -81,22 +88,38 @@ class StructuredPrediction(LLMCalls):
         llm_kwargs: LLMOptions = None,
         **prompt_args: Any,
     ) -> AsyncGenerator[M | FlexibleModel]:
-        """Yield ever more complete objects of ``output_cls``."""
+        """Return an async generator of ever more complete objects of ``output_cls``."""
+        prediction = self._prediction(output_cls, prompt, llm_kwargs, prompt_args)
+        call = await self._abegin(prediction.messages, prediction.llm_kwargs, _NEEDED)
+        return _aobjects(prediction, call)
 
-        async def send(attempt: Attempt) -> AsyncGenerator[M]:
-            return await attempt.client.astream_structured_predict(  # type: ignore[no-any-return]
-                output_cls, prompt, llm_kwargs=dict(llm_kwargs or {}), **prompt_args
-            )
+    def _prediction(
+        self,
+        output_cls: type[M],
+        prompt: PromptTemplate,
+        llm_kwargs: LLMOptions,
+        prompt_args: dict[str, Any],
+    ) -> Prediction[M]:
+        options = dict(llm_kwargs or {})
+        if "preferred_target" in prompt_args:
+            options["preferred_target"] = prompt_args.pop("preferred_target")
+        is_checked = self.router.policy.on_invalid_output == "failover"
+        return Prediction(output_cls, prompt, options, prompt_args, is_checked)
 
-        async def objects() -> AsyncGenerator[M]:
-            chunks = astream(await self._abegin(), send, _says_something)
-            async with aclosing(cast("AsyncGenerator[M]", chunks)) as opened:
-                async for item in opened:
-                    yield item
 
-        return objects()
+def _objects(prediction: Prediction[M], call: Call) -> Generator[M | FlexibleModel]:
+    chunks = stream(call, prediction.stream, says_something, WHOLE)
+    with prediction.settling(), closing(cast("Generator[BaseModel]", chunks)) as objects:
+        for item in objects:
+            yield prediction.shown(item)
+    yield from prediction.remnants()
 
 
-def _says_something(item: BaseModel) -> bool:
-    """Return whether a partial object holds a value; the first ones are often blank."""
-    return any(value is not None for value in item.model_dump().values())
+async def _aobjects(prediction: Prediction[M], call: Call) -> AsyncGenerator[M | FlexibleModel]:
+    chunks = astream(call, prediction.astream, says_something, WHOLE)
+    with prediction.settling():
+        async with aclosing(cast("AsyncGenerator[BaseModel]", chunks)) as objects:
+            async for item in objects:
+                yield prediction.shown(item)
+    for item in prediction.remnants():
+        yield item

@@ -16,9 +16,11 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
 
 from failover_core import ConfigurationError
-from llamaindex_failover.llm_calls import PROVENANCE, LLMCalls, fresh
+from failover_core.targets import Capability
+from llamaindex_failover.llm_calls import PROVENANCE, LLMCalls, fresh, traced_by_child
 
 if TYPE_CHECKING:
+    from llama_index.core.chat_engine.types import AgentChatResponse
     from llama_index.core.tools import BaseTool
 
 UserMessage = str | ChatMessage | None
@@ -31,6 +33,7 @@ class ToolCalling(LLMCalls):
     they are given. Tool calls are read by the LLM that made them: each has a form of its own.
     """
 
+    @traced_by_child
     def chat_with_tools(
         self,
         tools: Sequence[BaseTool],
@@ -40,13 +43,16 @@ class ToolCalling(LLMCalls):
         **kwargs: Any,
     ) -> ChatResponse:
         """Answer a conversation, or call tools."""
-        self._check_tools()
         return self._ask(
             lambda llm: llm.chat_with_tools(
                 tools, *_conversation(user_msg, chat_history), *args, **kwargs
-            )
+            ),
+            [*(chat_history or ()), user_msg],
+            kwargs,
+            Capability.TOOLS,
         )
 
+    @traced_by_child
     async def achat_with_tools(
         self,
         tools: Sequence[BaseTool],
@@ -56,13 +62,16 @@ class ToolCalling(LLMCalls):
         **kwargs: Any,
     ) -> ChatResponse:
         """Answer a conversation, or call tools."""
-        self._check_tools()
         return await self._aask(
             lambda llm: llm.achat_with_tools(
                 tools, *_conversation(user_msg, chat_history), *args, **kwargs
-            )
+            ),
+            [*(chat_history or ()), user_msg],
+            kwargs,
+            Capability.TOOLS,
         )
 
+    @traced_by_child
     def stream_chat_with_tools(
         self,
         tools: Sequence[BaseTool],
@@ -72,13 +81,16 @@ class ToolCalling(LLMCalls):
         **kwargs: Any,
     ) -> ChatResponseGen:
         """Answer a conversation or call tools, piece by piece."""
-        self._check_tools()
         return self._stream(
             lambda llm: llm.stream_chat_with_tools(
                 tools, *_conversation(user_msg, chat_history), *args, **kwargs
-            )
+            ),
+            [*(chat_history or ()), user_msg],
+            kwargs,
+            Capability.TOOLS,
         )
 
+    @traced_by_child
     async def astream_chat_with_tools(
         self,
         tools: Sequence[BaseTool],
@@ -88,11 +100,13 @@ class ToolCalling(LLMCalls):
         **kwargs: Any,
     ) -> ChatResponseAsyncGen:
         """Answer a conversation or call tools, piece by piece."""
-        self._check_tools()
-        return self._astream(
+        return await self._astream(
             lambda llm: llm.astream_chat_with_tools(
                 tools, *_conversation(user_msg, chat_history), *args, **kwargs
-            )
+            ),
+            [*(chat_history or ()), user_msg],
+            kwargs,
+            Capability.TOOLS,
         )
 
     def get_tool_calls_from_response(
@@ -105,11 +119,8 @@ class ToolCalling(LLMCalls):
 
         A response that does not say who gave it is read by the first LLM that finds calls in it.
         """
-        self._check_tools()
         served = response.additional_kwargs.get(PROVENANCE, {}).get("target")
-        llms: dict[str | None, FunctionCallingLLM] = {
-            target.name: target.client for target in self.router.targets
-        }
+        llms = self._callers()
         if served not in llms:
             for llm in llms.values():
                 with suppress(Exception):  # a form that is foreign to it
@@ -117,10 +128,34 @@ class ToolCalling(LLMCalls):
                         response, error_on_no_tool_call=False, **kwargs
                     ):
                         return calls
-        reader: FunctionCallingLLM = llms.get(served, self.router.targets[0].client)
+        reader = llms.get(served) or next(iter(llms.values()))
         return reader.get_tool_calls_from_response(
             response, error_on_no_tool_call=error_on_no_tool_call, **kwargs
         )
+
+    @traced_by_child
+    def predict_and_call(
+        self,
+        tools: Sequence[BaseTool],
+        *args: Any,
+        preferred_target: str | None = None,
+        **kwargs: Any,
+    ) -> AgentChatResponse:
+        """Let the model choose a tool, and execute it, once, whoever chose it."""
+        llm = self._preferring(preferred_target)
+        return FunctionCallingLLM.predict_and_call(llm, tools, *args, **kwargs)
+
+    @traced_by_child
+    async def apredict_and_call(
+        self,
+        tools: Sequence[BaseTool],
+        *args: Any,
+        preferred_target: str | None = None,
+        **kwargs: Any,
+    ) -> AgentChatResponse:
+        """Let the model choose a tool, and execute it, once, whoever chose it."""
+        llm = self._preferring(preferred_target)
+        return await FunctionCallingLLM.apredict_and_call(llm, tools, *args, **kwargs)
 
     def _prepare_chat_with_tools(
         self,
@@ -130,21 +165,30 @@ class ToolCalling(LLMCalls):
         *args: Any,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """Return the request that the first target would send."""
-        self._check_tools()
-        conversation = _conversation(user_msg, chat_history)
-        llm: FunctionCallingLLM = self.router.targets[0].client
-        return llm._prepare_chat_with_tools(tools, *conversation, *args, **kwargs)
+        """Return the request that the first target with tools would send."""
+        llm = next(iter(self._callers().values()))
+        return llm._prepare_chat_with_tools(
+            tools, *_conversation(user_msg, chat_history), *args, **kwargs
+        )
 
-    def _check_tools(self) -> None:
-        for target in self.router.targets:
-            if not isinstance(target.client, FunctionCallingLLM):
-                message = (
-                    f"{self.router.name}: target {target.name!r} "
-                    f"({type(target.client).__name__}) cannot call tools; "
-                    "leave it out of the targets, or use a ReActAgent, which needs no tool calls"
-                )
-                raise ConfigurationError(message)
+    def _callers(self) -> dict[str | None, FunctionCallingLLM]:
+        """Return the LLMs that can be sent tools, by the names of their targets.
+
+        Raises:
+            ConfigurationError: there are none.
+        """
+        callers = {
+            target.name: target.client
+            for target in self.router.targets
+            if isinstance(target.client, FunctionCallingLLM)
+        }
+        if not callers:
+            message = (
+                f"{self.router.name}: none of its LLMs is a FunctionCallingLLM of LlamaIndex; "
+                "add one that is, or use a ReActAgent, which needs none"
+            )
+            raise ConfigurationError(message)
+        return callers
 
 
 def _conversation(

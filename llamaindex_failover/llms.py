@@ -21,7 +21,8 @@ from pydantic import PrivateAttr, computed_field
 from failover_core import Router, Strategy
 from failover_core.config import chat_arguments
 from llamaindex_failover.components import Policy, build_router, instance_of
-from llamaindex_failover.llm_calls import continued, fresh
+from llamaindex_failover.llm_abilities import described
+from llamaindex_failover.llm_calls import continued, fresh, traced_by_child
 from llamaindex_failover.llm_metadata import common_metadata
 from llamaindex_failover.llm_structured import StructuredPrediction
 from llamaindex_failover.llm_tools import ToolCalling
@@ -68,7 +69,7 @@ class FailoverLLM(ToolCalling, StructuredPrediction):
         """Build the router, and take over what the targets say of themselves."""
         super().model_post_init(context)
         self._take_from_first(*_PROMPT_SETTINGS)
-        self._metadata = common_metadata(self.router.targets)
+        self._metadata = common_metadata(self.router.targets, self.targets)
 
     @classmethod
     def class_name(cls) -> str:
@@ -134,34 +135,46 @@ class FailoverLLM(ToolCalling, StructuredPrediction):
 
     # Chat and completion
 
+    @traced_by_child
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answer a conversation."""
-        return self._ask(lambda llm: llm.chat(fresh(messages), **kwargs))
+        return self._ask(lambda llm: llm.chat(fresh(messages), **kwargs), messages, kwargs)
 
+    @traced_by_child
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answer a conversation."""
-        return await self._aask(lambda llm: llm.achat(fresh(messages), **kwargs))
+        return await self._aask(lambda llm: llm.achat(fresh(messages), **kwargs), messages, kwargs)
 
+    @traced_by_child
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Answer a conversation piece by piece."""
         return self._stream(
             lambda llm: llm.stream_chat(fresh(messages), **kwargs),
-            lambda llm, text: llm.stream_chat(continued(messages, text), **kwargs),
+            messages,
+            kwargs,
+            prefill=lambda llm, text: llm.stream_chat(continued(messages, text), **kwargs),
         )
 
+    @traced_by_child
     async def astream_chat(
         self, messages: Sequence[ChatMessage], **kwargs: Any
     ) -> ChatResponseAsyncGen:
         """Answer a conversation piece by piece."""
-        return self._astream(
+        return await self._astream(
             lambda llm: llm.astream_chat(fresh(messages), **kwargs),
-            lambda llm, text: llm.astream_chat(continued(messages, text), **kwargs),
+            messages,
+            kwargs,
+            prefill=lambda llm, text: llm.astream_chat(continued(messages, text), **kwargs),
         )
 
+    @traced_by_child
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:  # noqa: FBT001, FBT002 - LlamaIndex's signature
         """Complete a prompt."""
-        return self._ask(lambda llm: llm.complete(prompt, formatted=formatted, **kwargs))
+        return self._ask(
+            lambda llm: llm.complete(prompt, formatted=formatted, **kwargs), prompt, kwargs
+        )
 
+    @traced_by_child
     async def acomplete(
         self,
         prompt: str,
@@ -169,8 +182,11 @@ class FailoverLLM(ToolCalling, StructuredPrediction):
         **kwargs: Any,
     ) -> CompletionResponse:
         """Complete a prompt."""
-        return await self._aask(lambda llm: llm.acomplete(prompt, formatted=formatted, **kwargs))
+        return await self._aask(
+            lambda llm: llm.acomplete(prompt, formatted=formatted, **kwargs), prompt, kwargs
+        )
 
+    @traced_by_child
     def stream_complete(
         self,
         prompt: str,
@@ -178,8 +194,11 @@ class FailoverLLM(ToolCalling, StructuredPrediction):
         **kwargs: Any,
     ) -> CompletionResponseGen:
         """Complete a prompt piece by piece."""
-        return self._stream(lambda llm: llm.stream_complete(prompt, formatted=formatted, **kwargs))
+        return self._stream(
+            lambda llm: llm.stream_complete(prompt, formatted=formatted, **kwargs), prompt, kwargs
+        )
 
+    @traced_by_child
     async def astream_complete(
         self,
         prompt: str,
@@ -187,14 +206,15 @@ class FailoverLLM(ToolCalling, StructuredPrediction):
         **kwargs: Any,
     ) -> CompletionResponseAsyncGen:
         """Complete a prompt piece by piece."""
-        return self._astream(
-            lambda llm: llm.astream_complete(prompt, formatted=formatted, **kwargs)
+        return await self._astream(
+            lambda llm: llm.astream_complete(prompt, formatted=formatted, **kwargs), prompt, kwargs
         )
 
     def _build_router(self) -> Router:
         return build_router(
             self.targets,
             instance_of(LLM, _WANTED),
+            describe=described,
             name=self.class_name(),
             policy=self.policy,
             strategy=self.strategy,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from llama_index.core.base.llms.types import (
@@ -13,6 +14,7 @@ from llama_index.core.base.llms.types import (
     ThinkingBlock,
     ToolCallBlock,
 )
+from llama_index.core.llms.llm import LLM
 
 from failover_core import BrokenStreamError
 from failover_core.resuming import Resume
@@ -21,6 +23,7 @@ Response = ChatResponse | CompletionResponse
 R = TypeVar("R", ChatResponse, CompletionResponse)
 
 _OPENAI = "llama_index.llms.openai.base"
+_UNFINISHED = "the stream ended without a finish reason"
 
 
 def is_content(chunk: Response) -> bool:
@@ -63,45 +66,58 @@ def _with_text(chunk: Response, text: str, whole: str) -> Response:
     return chunk.model_copy(update={"delta": text, "message": message})
 
 
-def finished(chunks: Iterable[R], client: object) -> Iterator[R]:
-    """Yield the chunks of a client's stream.
+def tells_usage(raw: Any) -> bool:
+    """Return whether what came from a server tells how many tokens were used."""
+    if isinstance(raw, dict):
+        return bool(raw.get("usage") or raw.get("usage_metadata"))
+    return bool(getattr(raw, "usage", None) or getattr(raw, "usage_metadata", None))
+
+
+def finished(chunks: Iterable[R], client: LLM) -> Iterable[R]:
+    """Return the chunks of a client's stream, watched if its protocol always has a finish.
 
     Raises:
-        BrokenStreamError: it ended without the finish that the client's protocol always has.
+        BrokenStreamError: while they are read: the stream ended without it.
     """
-    end = _End(client)
+    return _finished(chunks) if has_finish(client) else chunks
+
+
+def _finished(chunks: Iterable[R]) -> Iterator[R]:
+    is_finished = False
     for chunk in chunks:
-        end.look_at(chunk)
+        is_finished = is_finished or is_finish(chunk)
         yield chunk
-    end.check()
+    if not is_finished:
+        raise BrokenStreamError(_UNFINISHED)
 
 
-async def afinished(opening: Awaitable[AsyncGenerator[R]], client: object) -> AsyncGenerator[R]:
+async def afinished(opening: Awaitable[AsyncGenerator[R]], client: LLM) -> AsyncGenerator[R]:
     """Open an async stream; then do what ``finished`` does."""
-    return _afinished(await opening, _End(client))
+    chunks = await opening
+    return _afinished(chunks) if has_finish(client) else chunks
 
 
-async def _afinished(chunks: AsyncGenerator[R], end: _End) -> AsyncGenerator[R]:
+async def _afinished(chunks: AsyncGenerator[R]) -> AsyncGenerator[R]:
+    is_finished = False
     async with aclosing(chunks):
         async for chunk in chunks:
-            end.look_at(chunk)
+            is_finished = is_finished or is_finish(chunk)
             yield chunk
-    end.check()
+    if not is_finished:
+        raise BrokenStreamError(_UNFINISHED)
 
 
-class _End:
-    """Looks out for the finish of a stream in OpenAI's protocol; other ones have no sure sign."""
+def has_finish(client: LLM) -> bool:
+    """Return whether a client's streams give a reason at their end: OpenAI's protocol does."""
+    return _speaks_openai(type(client))
 
-    def __init__(self, client: object) -> None:
-        classes = type(client).__mro__
-        self._is_missing = any(cls.__module__ == _OPENAI for cls in classes)
 
-    def look_at(self, chunk: Response) -> None:
-        choices: list[Any] = getattr(chunk.raw, "choices", None) or []
-        if any(choice.finish_reason for choice in choices):
-            self._is_missing = False
+@lru_cache(maxsize=256)
+def _speaks_openai(kind: type[LLM]) -> bool:
+    return any(base.__module__ == _OPENAI for base in kind.__mro__)
 
-    def check(self) -> None:
-        if self._is_missing:
-            message = "the stream ended without a finish reason"
-            raise BrokenStreamError(message)
+
+def is_finish(chunk: Response) -> bool:
+    """Return whether a chunk in OpenAI's protocol gives that reason."""
+    choices: list[Any] = getattr(chunk.raw, "choices", None) or []
+    return any(choice.finish_reason for choice in choices)

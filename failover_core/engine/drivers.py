@@ -85,7 +85,7 @@ def stream(
 ) -> Iterator[T]:
     """Carry a call out in this thread and yield its chunks."""
     call.stream(resumable=resume is not None)
-    transcript = Transcript(resume) if resume and call.is_resumable else None
+    transcript = _transcript(call, resume)
     while True:
         step = call.next()
         if isinstance(step, Attempt):
@@ -119,7 +119,7 @@ async def astream(
 ) -> AsyncIterator[T]:
     """Carry a call out in this task and yield its chunks."""
     call.stream(resumable=resume is not None)
-    transcript = Transcript(resume) if resume and call.is_resumable else None
+    transcript = _transcript(call, resume)
     while True:
         step = call.next()
         if isinstance(step, Attempt):
@@ -145,6 +145,12 @@ async def astream(
             await call.clock.asleep(step.seconds)
         else:
             raise step.error
+
+
+def _transcript(call: Call, resume: Resume[T] | None) -> Transcript[T] | None:
+    if resume is None or resume.replaces or not call.is_resumable:
+        return None
+    return Transcript(resume)
 
 
 def _started(

@@ -1,4 +1,4 @@
-"""The eight ways to ask an LLM of LlamaIndex, as one."""
+"""The ways to ask an LLM of LlamaIndex, as one: for text, for tool calls, for objects."""
 
 from __future__ import annotations
 
@@ -76,3 +76,57 @@ def _told(chunks: list[Any]) -> Told:
     if len(chunks) > 1:
         assert whole == "".join(chunk.delta or "" for chunk in chunks)
     return Told(whole or "", reports[0])
+
+
+async def _chat_with_tools(llm: Any, tools: Any, text: str, **options: Any) -> ChatResponse:
+    return llm.chat_with_tools(tools, text, **options)  # type: ignore[no-any-return]
+
+
+async def _achat_with_tools(llm: Any, tools: Any, text: str, **options: Any) -> ChatResponse:
+    return await llm.achat_with_tools(tools, text, **options)  # type: ignore[no-any-return]
+
+
+async def _stream_with_tools(llm: Any, tools: Any, text: str, **options: Any) -> ChatResponse:
+    return [*llm.stream_chat_with_tools(tools, text, **options)][-1]  # type: ignore[no-any-return]
+
+
+async def _astream_with_tools(llm: Any, tools: Any, text: str, **options: Any) -> ChatResponse:
+    opened = await llm.astream_chat_with_tools(tools, text, **options)
+    return [chunk async for chunk in opened][-1]  # type: ignore[no-any-return]
+
+
+ToolDoor = Callable[..., Awaitable[ChatResponse]]
+
+TOOL_DOORS: dict[str, ToolDoor] = {
+    "chat_with_tools": _chat_with_tools,
+    "achat_with_tools": _achat_with_tools,
+    "stream_chat_with_tools": _stream_with_tools,
+    "astream_chat_with_tools": _astream_with_tools,
+}
+
+
+async def _predict(llm: Any, *asked: Any, **options: Any) -> Any:
+    return llm.structured_predict(*asked, **options)
+
+
+async def _apredict(llm: Any, *asked: Any, **options: Any) -> Any:
+    return await llm.astructured_predict(*asked, **options)
+
+
+async def _stream_predict(llm: Any, *asked: Any, **options: Any) -> Any:
+    return [*llm.stream_structured_predict(*asked, **options)][-1]
+
+
+async def _astream_predict(llm: Any, *asked: Any, **options: Any) -> Any:
+    opened = await llm.astream_structured_predict(*asked, **options)
+    return [item async for item in opened][-1]
+
+
+PREDICTIONS: dict[str, Callable[..., Awaitable[Any]]] = {
+    "structured_predict": _predict,
+    "astructured_predict": _apredict,
+}
+PREDICTION_STREAMS: dict[str, Callable[..., Awaitable[Any]]] = {
+    "stream_structured_predict": _stream_predict,
+    "astream_structured_predict": _astream_predict,
+}

@@ -20,7 +20,7 @@ from llama_index.core.llms.mock import MockFunctionCallingLLM
 from llama_index.core.llms.structured_llm import StructuredLLM
 from pydantic import BaseModel
 
-from failover_core import AllTargetsFailedError, ConfigurationError, Target
+from failover_core import AllTargetsFailedError
 from failover_core.testing import FaultServer
 from failover_core.testing.faults import Status
 from llamaindex_failover import FailoverLLM
@@ -158,14 +158,6 @@ def test_a_response_of_unknown_origin_is_read_by_whoever_can() -> None:
     )
 
     assert [call.tool_name for call in (*own, *standard)] == ["weather", "clock"]
-
-
-def test_tools_for_an_llm_that_cannot_call_them_are_refused_with_the_remedy() -> None:
-    llm = FailoverLLM(targets=[MockFunctionCallingLLM(), Target(MockLLM(), name="plain")])
-
-    assert not llm.metadata.is_function_calling_model
-    with pytest.raises(ConfigurationError, match=r"'plain' \(MockLLM\) cannot call tools; leave"):
-        llm.chat_with_tools([Weather().tool], QUESTION)
 
 
 @pytest.mark.parametrize("options", [{}, {"should_use_structured_outputs": True}], ids=str)
