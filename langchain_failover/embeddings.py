@@ -170,6 +170,21 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
         vectors = await self._embedder.aembed([text], Kind.QUERY)
         return vectors[0].tolist()  # type: ignore[no-any-return]
 
+    def embedding_space(self) -> EmbeddingSpace:
+        """Return the pool's vector space, to be saved beside an index and given back as ``space``.
+
+        A process that starts while the first target is down then verifies the others against it.
+        What is not known of it yet is asked of a target.
+
+        Raises:
+            AllTargetsFailedError: no target could answer.
+        """
+        return self._embedder.space()
+
+    async def aembedding_space(self) -> EmbeddingSpace:
+        """Return what ``embedding_space`` returns."""
+        return await self._embedder.aspace()
+
     @property
     def cache_namespace(self) -> str:
         """Name of the vector space, for caches that outlive the process or serve several models.

@@ -6,7 +6,8 @@ index cannot give the packages. ``RealServers`` runs what it installed.
 
 Every server carries a real embedding model as ``minilm`` and, as ``reranker``, the same weights
 under a classification head from a fixed seed: its scores mean nothing, but are the same on every
-server, and the protocol is the real one.
+server, and the protocol is the real one. Beside them lies an impostor: the embedding model with
+disturbed weights, which answers to the same name with vectors of the same dimension.
 
 Standard library only: this runs before anything is installed.
 """
@@ -52,6 +53,19 @@ AutoModelForSequenceClassification.from_pretrained(source, num_labels=1).save_pr
 AutoTokenizer.from_pretrained(source).save_pretrained(target)
 """
 
+BUILD_IMPOSTOR = """
+import shutil, sys, torch
+from safetensors.torch import load_file, save_file
+source, target = sys.argv[1:]
+shutil.copytree(source, target)
+torch.manual_seed(0)
+weights = load_file(f"{target}/model.safetensors")
+for name, weight in weights.items():
+    if weight.is_floating_point() and weight.ndim == 2:
+        weights[name] = weight + 0.3 * weight.std() * torch.randn_like(weight)
+save_file(weights, f"{target}/model.safetensors", metadata={"format": "pt"})
+"""
+
 INSTALL_SECONDS = 1800
 START_SECONDS = 300
 OFFLINE = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
@@ -89,11 +103,16 @@ class Installation:
         """The folder of the rerank model, built on this machine."""
         return self.root / "reranker"
 
-    def command(self, port: int) -> list[str]:
+    @property
+    def impostor(self) -> Path:
+        """The folder of the embedding model with disturbed weights, built on this machine."""
+        return self.root / "impostor"
+
+    def command(self, port: int, embedding_model: Path) -> list[str]:
         """Return the command line of a server with both models on a port of loopback."""
         command = [str(self.python.with_name("infinity_emb")), "v2"]
         command += ["--host", "127.0.0.1", "--port", str(port)]
-        models = ((self.embedding_model, EMBEDDING_MODEL), (self.rerank_model, RERANK_MODEL))
+        models = ((embedding_model, EMBEDDING_MODEL), (self.rerank_model, RERANK_MODEL))
         for folder, name in models:
             command += ["--model-id", str(folder), "--served-model-name", name]
             command += ["--engine", "torch", "--device", "cpu", "--dtype", "float32"]
@@ -108,7 +127,7 @@ def install() -> Installation:
         CannotInstallError: the packages could not be installed.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rag-failover"
-    recipe = repr((PINS, BUILD_RERANKER, sys.version_info[:2]))
+    recipe = repr((PINS, BUILD_RERANKER, BUILD_IMPOSTOR, sys.version_info[:2]))
     root = cache / f"infinity-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     complete = root / "complete"
     cache.mkdir(parents=True, exist_ok=True)
@@ -131,17 +150,14 @@ def _build(installation: Installation) -> None:
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             message = f"pip could not install {', '.join(packages)}: {error}"
             raise CannotInstallError(message) from error
-    subprocess.run(  # noqa: S603 - our own script
-        [
-            str(installation.python),
-            "-c",
-            BUILD_RERANKER,
-            str(installation.embedding_model),
-            str(installation.rerank_model),
-        ],
-        check=True,
-        env=os.environ | OFFLINE,
-    )
+    built = {
+        installation.rerank_model: BUILD_RERANKER,
+        installation.impostor: BUILD_IMPOSTOR,
+    }
+    for folder, script in built.items():
+        source, python = str(installation.embedding_model), str(installation.python)
+        command = [python, "-c", script, source, str(folder)]
+        subprocess.run(command, check=True, env=os.environ | OFFLINE)  # noqa: S603 - our own script
 
 
 def _free_port() -> int:
@@ -157,6 +173,8 @@ class RealServer:
     installation: Installation
     log: Path
     port: int = field(default_factory=_free_port)
+    is_impostor: bool = False
+    """Whether it starts with the disturbed model in the place of the real one."""
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -173,9 +191,11 @@ class RealServer:
         """Start the process if it does not run; it answers some seconds later."""
         if self.alive:
             return
+        models = self.installation
+        model = models.impostor if self.is_impostor else models.embedding_model
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
-                self.installation.command(self.port),
+                models.command(self.port, model),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -195,6 +215,12 @@ class RealServer:
             time.sleep(0.2)
         message = f"the server at {self.url} did not come up:\n{self.log.read_text()[-4000:]}"
         raise ServerStartError(message)
+
+    def become(self, *, is_impostor: bool) -> None:
+        """Be started with the disturbed model, or with the real one; kill what is another."""
+        if is_impostor != self.is_impostor:
+            self.is_impostor = is_impostor
+            self.kill()
 
     def kill(self) -> None:
         """Send SIGKILL, and return when the process is gone."""

@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import (
     AsyncIterator,
-    Callable,
     Generator,
     Iterable,
     Iterator,
     Sequence,
 )
-from concurrent.futures import Future, wait
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import closing
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -21,20 +18,20 @@ from typing import Any, Protocol, Unpack
 
 from failover_core.embedding.limits import Limits
 from failover_core.embedding.protocol import Kind
-from failover_core.embedding.space import CANARY, EmbeddingSpace
+from failover_core.embedding.space import CANARY, EmbeddingSpace, known_space
 from failover_core.embedding.texts import checked_texts
+from failover_core.embedding.together import together
 from failover_core.embedding.verification import TOLERANCE, Vectors, Verification, Verify
+from failover_core.embedding.windows import windows
 from failover_core.embedding.work import Piece, Work
 from failover_core.engine.attempt import Attempt
 from failover_core.engine.call import Call
 from failover_core.engine.drivers import arun, run
 from failover_core.engine.needs import CallOptions
-from failover_core.engine.workers import in_thread
 from failover_core.errors import (
     AllTargetsFailedError,
     ConfigurationError,
     EmbeddingSpaceMismatchError,
-    PartialEmbeddingError,
     SpaceMismatchError,
 )
 from failover_core.targets import Target
@@ -94,7 +91,7 @@ class Embedder:
         self._limits = Limits(batch_size, (target.client for target in targets))
         self._spread = spread
         self._places = sum(map(_places_of, targets)) if spread else 1
-        self.verification = Verification(_known_space(space, dimension), verify, tolerance)
+        self.verification = Verification(known_space(space, dimension), verify, tolerance)
 
     def embed(self, texts: Iterable[str], kind: Kind) -> Vectors:
         """Return one vector per text, in the order of the texts: float32, ``(n, dimension)``.
@@ -112,7 +109,7 @@ class Embedder:
         work = Work(checked_texts(texts), self._limits)
         if not self.verification.has_reference(kind):
             self._serve(work, kind, at_most=1)
-        _together(partial(self._serve, work, kind), min(self._places, work.requests))
+        together(partial(self._serve, work, kind), min(self._places, work.requests))
         return work.vectors()
 
     async def aembed(self, texts: Iterable[str], kind: Kind) -> Vectors:
@@ -140,25 +137,35 @@ class Embedder:
                 it count from the first text of all.
             AllTargetsFailedError: as with ``embed``.
         """
-        for window in self._windows(texts):
+        for window in windows(texts, self._limits.items * self._places * _WAVES):
             with window.counted():
                 vectors = self.embed(window.texts, kind)
             yield vectors
 
     async def aiter_embed(self, texts: Iterable[str], kind: Kind) -> AsyncIterator[Vectors]:
         """Yield what ``iter_embed`` yields."""
-        for window in self._windows(texts):
+        for window in windows(texts, self._limits.items * self._places * _WAVES):
             with window.counted():
                 vectors = await self.aembed(window.texts, kind)
             yield vectors
 
-    def _windows(self, texts: Iterable[str]) -> Iterator[Window]:
-        if isinstance(texts, str):
-            checked_texts(texts)
-        source, start = iter(texts), 0
-        while window := list(islice(source, self._limits.items * self._places * _WAVES)):
-            yield Window(start, window)
-            start += len(window)
+    def space(self) -> EmbeddingSpace:
+        """Return the pool's vector space, to be saved beside an index.
+
+        Where targets are verified by the canary, what is not known yet is asked for.
+
+        Raises:
+            AllTargetsFailedError: no target could answer.
+        """
+        for kind in self.verification.unknown_kinds():
+            self.embed([CANARY], kind)
+        return self.verification.space
+
+    async def aspace(self) -> EmbeddingSpace:
+        """Return what ``space`` returns."""
+        for kind in self.verification.unknown_kinds():
+            await self.aembed([CANARY], kind)
+        return self.verification.space
 
     def _serve(self, work: Work, kind: Kind, at_most: int | None = None) -> None:
         """Work off what there is, or so many pieces of it."""
@@ -237,71 +244,10 @@ class Embedder:
         return vectors[:count]
 
 
-def _known_space(
-    given: EmbeddingSpace | str | Path | None, dimension: int | None
-) -> EmbeddingSpace:
-    if isinstance(given, str | Path):
-        given = EmbeddingSpace.load(given)
-    space = given or EmbeddingSpace()
-    if dimension is None or dimension == space.dimension:
-        return space
-    if space.dimension is None:
-        return replace(space, dimension=dimension)
-    message = (
-        f"dimension is {dimension}, and that of the saved space is {space.dimension}; they are of "
-        "two models: leave dimension out, or give the space of this model"
-    )
-    raise ConfigurationError(message)
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Some of ever so many texts.
-
-    Attributes:
-        start: index of the first of them.
-        texts: in their order.
-    """
-
-    start: int
-    texts: list[str]
-
-    @contextmanager
-    def counted(self) -> Iterator[None]:
-        """Let the indices of an error count from the first text of all."""
-        try:
-            yield
-        except PartialEmbeddingError as error:
-            error.count_from(self.start)
-            raise
-
-
 def _places_of(target: Target) -> int:
     """Return the requests that a target may have under way in one job."""
     at_once = getattr(target.client, "requests_at_once", 1)
     return min(at_once, target.max_concurrency or at_once)
-
-
-def _together(job: Callable[[], None], count: int) -> None:
-    """Do a job several times at once: in this thread, and in others."""
-    others = [Future[None]() for _ in range(count - 1)]
-    for other in others:
-        in_thread(partial(_resolve, other, job))
-    try:
-        job()
-    finally:
-        wait(others)
-    for other in others:
-        other.result()
-
-
-def _resolve(future: Future[None], job: Callable[[], None]) -> None:
-    try:
-        job()
-    except BaseException as error:  # noqa: BLE001 - it is raised in the caller's thread
-        future.set_exception(error)
-    else:
-        future.set_result(None)
 
 
 def _named(error: BaseException) -> BaseException:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -90,6 +90,26 @@ class EmbeddingSpace:
             message = "its vectors are not of its dimension"
             raise ValueError(message)
         return cls(document["model"], dimension, fingerprint)
+
+
+def known_space(given: EmbeddingSpace | str | Path | None, dimension: int | None) -> EmbeddingSpace:
+    """Return what a user knows of a space: a saved one, its file, a dimension, or nothing.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or the dimension is another one.
+    """
+    if isinstance(given, str | Path):
+        given = EmbeddingSpace.load(given)
+    space = given or EmbeddingSpace()
+    if dimension is None or dimension == space.dimension:
+        return space
+    if space.dimension is None:
+        return replace(space, dimension=dimension)
+    message = (
+        f"dimension is {dimension}, and that of the saved space is {space.dimension}; they are of "
+        "two models: leave dimension out, or give the space of this model"
+    )
+    raise ConfigurationError(message)
 
 
 def _written(vector: NDArray[np.float32]) -> list[float]:

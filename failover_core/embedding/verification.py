@@ -83,6 +83,10 @@ class Verification:
         """Return whether it is settled what the canary of a kind is to be embedded to."""
         return self.verify in ("declared", "off") or kind in self.space.fingerprint
 
+    def unknown_kinds(self) -> list[Kind]:
+        """Return the kinds of texts of which the canary's vector is still to be found out."""
+        return [kind for kind in Kind if not self.has_reference(kind)]
+
     def failed(self, attempt: Attempt) -> None:
         """Take note that an attempt failed: its target may come back as another one."""
         for kind in Kind:

@@ -282,6 +282,15 @@ def test_a_backup_is_verified_against_a_saved_space_while_the_primary_is_down(
     assert embedder.verification.reference_target is None
 
 
+def test_the_whole_space_is_asked_for_when_it_is_wanted() -> None:
+    client = Model()
+    embedder = over(pool(client))
+    assert set(embedder.space().fingerprint) == set(Kind)
+    assert embedder.space() is embedder.space()
+    assert len(client.requests) == 2
+    assert set(asyncio.run(over(pool(client)).aspace()).fingerprint) == set(Kind)
+
+
 def test_a_saved_space_reads_as_it_was(tmp_path: Path) -> None:
     vector = embedding_of(CANARY, "m", Kind.QUERY)
     space = EmbeddingSpace("m", DIMENSION, {Kind.QUERY: vector})

@@ -18,6 +18,8 @@ def running_servers() -> Iterator[RealServers]:
 
 @pytest.fixture
 def real(running_servers: RealServers) -> RealServers:
+    for server in running_servers.servers:
+        server.become(is_impostor=False)
     running_servers.ready()
     return running_servers
 

@@ -68,10 +68,10 @@ class Door(ABC):
 class LangChainDoor(Door):
     """An in-memory vector store over ``FailoverEmbeddings``, and ``FailoverReranker``."""
 
-    def __init__(self, urls: list[str], runner: asyncio.Runner | None) -> None:
+    def __init__(self, urls: list[str], runner: asyncio.Runner | None, **settings: Any) -> None:
         super().__init__(runner)
         self.embeddings = langchain_failover.FailoverEmbeddings.from_urls(
-            urls, model=EMBEDDING_MODEL, batch_size=32, policy=PATIENT
+            urls, model=EMBEDDING_MODEL, batch_size=32, policy=PATIENT, **settings
         )
         self.reranker = langchain_failover.FailoverReranker.from_urls(
             urls, model=RERANK_MODEL, policy=PATIENT
