@@ -95,6 +95,7 @@ ABOUT_THE_REQUEST: Final[Phrases] = {
         r"\bnot a valid model\b",
         r"\bmodel identifier is invalid\b",
         r"\bmodel not exist\b",
+        r"\bis not supported\. supported models are\b",
         # The name stands between, if anything: what else is not found is the request's business.
         r"\bmodel(?: name| id)?[\s:=\"']{1,3}(?:[\w./:@-]{1,100}[\"']?\s{1,3})?(?:is |was )?"
         r"(?:does not exist|not found|has been decommissioned)\b",

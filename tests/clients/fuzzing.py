@@ -33,12 +33,31 @@ RANKS: dict[str, Any] = {
         for n, score in ((1, 0.9), (0, 0.5), (2, -3.25))
     ],
 }
+_USAGE = {"usage": {"total_tokens": 9}}
+_BILLED = {"id": "x", "meta": {"billed_units": {"input_tokens": 9}}}
+_LISTED = [{"index": rank["index"], "score": rank["relevance_score"]} for rank in RANKS["results"]]
+ANSWERS: list[tuple[str, str, Any]] = [
+    *[(name, "embed", found) for name in ("infinity", "openai") for found in (VECTORS, PACKED)],
+    *[(name, "rerank", RANKS) for name in ("infinity", "openai", "jina")],
+    *[(name, "embed", PACKED | _USAGE) for name in ("jina", "voyage", "tei")],
+    ("voyage", "rerank", {"object": "list", "data": RANKS["results"]} | _USAGE),
+    ("tei", "rerank", _LISTED),
+    ("tei with a prompt", "embed", _ROWS),
+    ("cohere", "embed", {"embeddings": {"base64": _PACKED}} | _BILLED),
+    ("cohere", "embed", {"embeddings": {"float": _ROWS}} | _BILLED),
+    ("cohere", "rerank", {"results": RANKS["results"]} | _BILLED),
+    ("ollama", "embed", {"embeddings": _ROWS, "prompt_eval_count": 9}),
+]
+"""Client, what is asked of it, and a healthy answer."""
+
 COMPLAINTS: list[Any] = [
     {"error": {"message": "no", "type": "invalid_request_error", "param": None, "code": 429}},
     {"error": {"message": f"Incorrect API key provided: {KEY}", "code": "invalid_api_key"}},
     {"error": "Model is overloaded", "error_type": "overloaded"},
     {"detail": [{"loc": ["body", "input"], "msg": "field required", "type": "missing"}]},
     {"detail": "Invalid model: m"},
+    {"id": "x", "message": f"invalid api token {KEY}"},
+    {"error": "Input validation error", "error_type": "Validation"},
     {"object": "error", "message": "This model's maximum context length is 8 tokens", "code": 400},
     "Internal Server Error",
     None,
@@ -96,7 +115,7 @@ _HEADERS: list[tuple[str, list[str]]] = [
 Bytes = Callable[[random.Random, bytes], bytes]
 
 
-def document(dice: random.Random, healthy: dict[str, Any]) -> Any:
+def document(dice: random.Random, healthy: Any) -> Any:
     """Return a healthy document with a few wounds, or a complaint with some."""
     found = deepcopy(dice.choice(COMPLAINTS) if dice.random() < 0.3 else healthy)
     for _ in range(dice.choice((0, 1, 1, 1, 2, 3))):
@@ -137,7 +156,7 @@ def _places(found: Any) -> list[tuple[Any, Any]]:
     return places
 
 
-def body(dice: random.Random, healthy: dict[str, Any]) -> bytes:
+def body(dice: random.Random, healthy: Any) -> bytes:
     """Return the bytes of a document, some of them wounded too."""
     data = json.dumps(document(dice, healthy)).encode()
     if dice.random() < 0.7:
@@ -197,7 +216,7 @@ def headers(dice: random.Random) -> list[tuple[str, str]]:
     return found
 
 
-def response(dice: random.Random, healthy: dict[str, Any]) -> bytes:
+def response(dice: random.Random, healthy: Any) -> bytes:
     """Return a whole response as it goes over the wire."""
     content = body(dice, healthy)
     lines = [f"HTTP/1.1 {status(dice)} {dice.choice(('OK', '', 'Ä', 'x' * 500))}".encode("latin-1")]

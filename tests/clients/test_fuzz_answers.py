@@ -22,7 +22,13 @@ import numpy as np
 import pytest
 
 from failover_core.classify import classify
-from failover_core.clients import HttpClient, InfinityClient, OpenAICompatibleClient
+from failover_core.clients import (
+    PROVIDERS,
+    EmbeddingEndpoint,
+    HttpClient,
+    RerankEndpoint,
+    TEIClient,
+)
 from failover_core.errors import ErrorClass, TargetError
 from failover_core.reranking.protocol import RankedDocument
 from tests.clients import fuzzing
@@ -32,9 +38,9 @@ from tests.figures import Figure, size
 REPLAYED = os.environ.get("FAILOVER_SEED")
 PARTS = 4
 
-Serve = Callable[[HttpClient, random.Random, dict[str, Any]], None]
+Serve = Callable[[HttpClient, random.Random, Any], None]
 
-Ask = Callable[[Door, HttpClient, random.Random], None]
+Ask = Callable[[Door, Any, random.Random], None]
 
 
 def parts(*, ci: int, full: int) -> list[Sequence[int]]:
@@ -48,7 +54,7 @@ def seeds_of(part: Sequence[int]) -> str:
     return f"seeds-{part[0]}-to-{part[-1]}"
 
 
-def embed(door: Door, client: HttpClient, dice: random.Random) -> None:
+def embed(door: Door, client: EmbeddingEndpoint, dice: random.Random) -> None:
     found = door.embed(client, fuzzing.TEXTS)
     assert found.dtype == np.float32
     assert len(found) == len(fuzzing.TEXTS)
@@ -56,7 +62,7 @@ def embed(door: Door, client: HttpClient, dice: random.Random) -> None:
     assert np.isfinite(found).all()
 
 
-def rerank(door: Door, client: HttpClient, dice: random.Random) -> None:
+def rerank(door: Door, client: RerankEndpoint, dice: random.Random) -> None:
     top_n = dice.choice((None, 1, 2, 3, 9))
     found = door.rerank(client, fuzzing.TEXTS, top_n)
     assert len(found) == min(top_n or 3, 3)
@@ -69,19 +75,16 @@ def rerank(door: Door, client: HttpClient, dice: random.Random) -> None:
     assert set(indices) <= {0, 1, 2}
 
 
-TASKS: list[tuple[Ask, dict[str, Any]]] = [
-    (embed, fuzzing.VECTORS),
-    (embed, fuzzing.PACKED),
-    (rerank, fuzzing.RANKS),
-]
+ASKS: dict[str, Ask] = {"embed": embed, "rerank": rerank}
 
 
 class Account:
-    """Asks two clients of a server, sync and async, and keeps account of what came of it."""
+    """Asks every client of a server, sync and async, and keeps account of what came of it."""
 
     def __init__(self, url: str) -> None:
         settings: dict[str, Any] = {"model": "m", "api_key": KEY, "timeout": 5}
-        self._clients = [kind(url, **settings) for kind in (InfinityClient, OpenAICompatibleClient)]
+        self._clients = {name: kind(url, **settings) for name, kind in PROVIDERS.items()}
+        self._clients["tei with a prompt"] = TEIClient(url, **settings, passage_task="passage")
         self._runner = asyncio.Runner()
         self._doors = [Door(), Door(self._runner)]
         self.ends: Counter[str] = Counter()
@@ -90,8 +93,8 @@ class Account:
     def ask(self, seed: int, serve: Serve) -> None:
         """Let one answer, whose bytes ``serve`` decides, be asked for."""
         dice = random.Random(seed)
-        client, door = dice.choice(self._clients), dice.choice(self._doors)
-        ask, healthy = dice.choice(TASKS)
+        (name, task, healthy), door = dice.choice(fuzzing.ANSWERS), dice.choice(self._doors)
+        client, ask = self._clients[name], ASKS[task]
         serve(client, dice, healthy)
         try:
             ask(door, client, dice)
@@ -107,7 +110,7 @@ class Account:
             self.ends["answered"] += 1
 
     def close(self) -> None:
-        for client in self._clients:
+        for client in self._clients.values():
             client.close()
         self._runner.close()
 
@@ -123,7 +126,7 @@ class Account:
 class Mutating(httpx.BaseTransport, httpx.AsyncBaseTransport):
     """Stands where the client's transport is, and answers without a socket."""
 
-    def __init__(self, dice: random.Random, healthy: dict[str, Any]) -> None:
+    def __init__(self, dice: random.Random, healthy: Any) -> None:
         self._dice = dice
         self._healthy = healthy
 
@@ -145,7 +148,7 @@ class Mutating(httpx.BaseTransport, httpx.AsyncBaseTransport):
 def test_any_answer_is_right_or_an_error_of_the_contract(
     seeds: Sequence[int], figure: Figure
 ) -> None:
-    def serve(client: HttpClient, dice: random.Random, healthy: dict[str, Any]) -> None:
+    def serve(client: HttpClient, dice: random.Random, healthy: Any) -> None:
         client._transport = Mutating(dice, healthy)  # type: ignore[assignment]
 
     with closing(Account("http://127.0.0.1:9")) as account:
@@ -184,7 +187,7 @@ def test_any_bytes_on_the_wire_are_an_answer_or_an_error_of_the_contract(
 ) -> None:
     with closing(Wire()) as wire, closing(Account(wire.url)) as account:
 
-        def serve(_: HttpClient, dice: random.Random, healthy: dict[str, Any]) -> None:
+        def serve(_: HttpClient, dice: random.Random, healthy: Any) -> None:
             wire.reply = partial(fuzzing.response, dice, healthy)
 
         for seed in seeds:

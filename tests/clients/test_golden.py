@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 import pytest
 
-from failover_core.clients import PROVIDERS, Description, HealthEndpoint, HttpClient
+from failover_core.clients import PROVIDERS, Description, HealthEndpoint
 from failover_core.engine.usage import metered
 from failover_core.errors import ErrorClass, MalformedResponseError, ResponseStatusError
 from failover_core.reranking.protocol import RankedDocument
@@ -124,7 +124,16 @@ def test_health_is_asked_for_where_it_is_free(raw_server: Raw, provider: str) ->
     check_requests(server, [golden["health"]] * 2)
 
 
-_ODD = [None, [], {}, "x", 7, {"data": [7]}, {"model_info": 7, "capabilities": 7}, {"data": None}]
+_ODD: list[Any] = [
+    None,
+    [],
+    {},
+    "x",
+    7,
+    {"data": [7]},
+    {"model_info": 7, "capabilities": 7},
+    {"data": None},
+]
 
 
 @pytest.mark.parametrize("provider", sorted(PROVIDERS))
@@ -133,7 +142,6 @@ def test_a_description_of_nonsense_is_empty_or_malformed(
     raw_server: Raw, provider: str, document: Any
 ) -> None:
     server = raw_server(answer(document))
-    client: HttpClient
     with client_of(provider, server.url) as client:
         try:
             found = client.describe()

@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 import pytest
 
-from failover_core.clients import HttpClient, InfinityClient, OpenAICompatibleClient
+from failover_core.clients import InfinityClient, OpenAICompatibleClient
 from failover_core.errors import (
     ConfigurationError,
     ErrorClass,
@@ -32,7 +32,7 @@ def _base64(*numbers: float) -> str:
     ("kind", "prefix"), [(InfinityClient, ""), (OpenAICompatibleClient, "/v1")]
 )
 def test_the_bytes_of_an_embedding_request(
-    door: Door, raw_server: Raw, kind: type[HttpClient], prefix: str
+    door: Door, raw_server: Raw, kind: type[OpenAICompatibleClient], prefix: str
 ) -> None:
     server = raw_server(answer(vectors(_base64(1, 2))))
     with kind(f" {server.url}{prefix}/ ", model="minilm", api_key=KEY) as client:

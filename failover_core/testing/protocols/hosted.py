@@ -149,7 +149,7 @@ VOYAGE = Dialect(
     complain=lambda message: {"detail": message},
     refusals={
         Reason.KEY: (401, "Provided API key is invalid."),
-        Reason.MODEL: (400, "Model {} is not supported."),
+        Reason.MODEL: (400, "Model {} is not supported. Supported models are []."),
         Reason.SIZE: (400, "The batch size limit is 1000. Your batch size is {}."),
     },
 )
