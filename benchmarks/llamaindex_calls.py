@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from llama_index.core import MockEmbedding
+from llama_index.core import MockEmbedding, VectorStoreIndex
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -32,6 +32,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from llamaindex_failover import FailoverEmbedding, FailoverLLM, FailoverRerank, FailoverRetriever
 
 CHUNKS = 100
+INDEXED = 1000
 TEXTS = [f"text {number}" for number in range(10_000)]
 NODES = [
     NodeWithScore(node=TextNode(text=f"node {number}"), score=1 - number / 10)
@@ -144,7 +145,14 @@ def rows() -> list[Row]:
         Row(f"`apostprocess_nodes`, {len(NODES)} nodes", _aranks(NODES), *ranks),
         Row("`retrieve`", _retrieve, *finds),
         Row("`aretrieve`", _aretrieve, *finds),
+        Row(f"`retrieve`, index of {INDEXED} nodes", _retrieve, *_searches(), calls=10),
     ]
+
+
+def _searches() -> tuple[BaseRetriever, BaseRetriever]:
+    nodes = [TextNode(text=text) for text in TEXTS[:INDEXED]]
+    index = VectorStoreIndex(nodes, embed_model=_embedding())
+    return index.as_retriever(), FailoverRetriever([index.as_retriever(), index.as_retriever()])
 
 
 def _embedding() -> MockEmbedding:

@@ -26,14 +26,12 @@ class ChildReranker:
         self.model = model_of(child)
         self.name = self.model or type(child).__name__
         self.emits_events = _emits_events(type(child))
+        self._limits = [name for name in ("top_n", "top_k") if hasattr(child, name)]
 
     def keeping(self, top_n: int) -> BaseNodePostprocessor:
         """Return the reranker, set to return so many nodes."""
-        child = self.child
-        limits = {
-            name: top_n for name in ("top_n", "top_k") if getattr(child, name, top_n) != top_n
-        }
-        return child.model_copy(update=limits) if limits else child
+        other = {name: top_n for name in self._limits if getattr(self.child, name) != top_n}
+        return self.child.model_copy(update=other) if other else self.child
 
 
 @dataclass(frozen=True, slots=True)

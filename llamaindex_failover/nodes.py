@@ -34,9 +34,10 @@ def own_node(node: BaseNode) -> BaseNode:
     copy = node.model_copy()
     fields = copy.__dict__
     for name, value in node.__dict__.items():
-        if isinstance(value, list):
+        kind = type(value)
+        if kind is list:
             fields[name] = value.copy()
-        elif isinstance(value, dict):
+        elif kind is dict:
             fields[name] = own(value)
     return copy
 

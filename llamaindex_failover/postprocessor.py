@@ -8,16 +8,17 @@ from typing import Any, ClassVar, Self
 
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
+from pydantic import PrivateAttr
 
 from failover_core import ConfigurationError, Router, Strategy
 from failover_core.children import UnfitError
 from failover_core.config import reranker_arguments, with_url_clients
-from failover_core.reranking import Ranking, RerankClient, Reranker
+from failover_core.reranking import RerankClient, Reranker
 from llamaindex_failover.child_rerankers import ChildReranker
 from llamaindex_failover.choices import begin
 from llamaindex_failover.components import FailoverComponent, Policy, build_router
 from llamaindex_failover.instrumentation import hands_on
-from llamaindex_failover.ranking import RankRequest
+from llamaindex_failover.ranking import RankRequest, emits_events
 
 _WANTED = (
     "give a reranker of LlamaIndex (a subclass of BaseNodePostprocessor), a client of this "
@@ -69,11 +70,15 @@ class FailoverRerank(FailoverComponent, BaseNodePostprocessor):
     score_threshold: float | None = None
     """Lowest score to keep, on the model's own scale; None keeps all."""
 
+    _emitters: frozenset[str] = PrivateAttr()
+
     def model_post_init(self, context: Any, /) -> None:
         """Build the router, and take over what the first target says of itself."""
         super().model_post_init(context)
         self._take_from_first("top_n", "model")
         self._reranker()  # refuses settings that cannot be used
+        targets = self.router.targets
+        self._emitters = frozenset(str(one.name) for one in targets if emits_events(one.client))
 
     @classmethod
     def class_name(cls) -> str:
@@ -144,14 +149,14 @@ class FailoverRerank(FailoverComponent, BaseNodePostprocessor):
     ) -> list[NodeWithScore]:
         request = self._request(nodes, query_bundle)
         ranking = self._reranker().rerank(len(nodes), request.ask)
-        return request.answer(ranking, self._winner(ranking))
+        return request.answer(ranking, emitters=self._emitters)
 
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         request = self._request(nodes, query_bundle)
         ranking = await self._reranker().arerank(len(nodes), request.aask)
-        return request.answer(ranking, self._winner(ranking))
+        return request.answer(ranking, emitters=self._emitters)
 
     def _request(self, nodes: Any, query: Any) -> RankRequest:
         if not isinstance(query, QueryBundle):
@@ -179,10 +184,6 @@ class FailoverRerank(FailoverComponent, BaseNodePostprocessor):
         return Reranker(
             partial(begin, self.router), top_n=self.top_n, score_threshold=self.score_threshold
         )
-
-    def _winner(self, ranking: Ranking) -> Any:
-        name = ranking.report.get("target")
-        return next((one.client for one in self.router.targets if one.name == name), None)
 
     def _build_router(self) -> Router:
         return build_router(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -71,22 +71,22 @@ class RankRequest:
             ranked.extend(await dispatcher.span(client.arerank)(*self._plain()))
         return ranked
 
-    def answer(self, ranking: Ranking, winner: Client | None) -> list[NodeWithScore]:
+    def answer(self, ranking: Ranking, *, emitters: Collection[str]) -> list[NodeWithScore]:
         """Return copies of the nodes that the ranking keeps, which say who ranked them.
 
         Args:
             ranking: of these nodes.
-            winner: the client that gave it; None if there was nothing to rank.
+            emitters: names of the targets that emit events themselves.
         """
         nodes = [NodeWithScore(node=self._own(one), score=one.score) for one in ranking.ranked]
         for node in nodes:
             sign(node.node, ranking.report)
-        if self._has_started and not _speaks(winner):
+        if self._has_started and ranking.report["target"] not in emitters:
             dispatcher.event(ReRankEndEvent(nodes=nodes))
         return nodes
 
     def _start(self, client: Client) -> None:
-        if self._has_started or _speaks(client) or not is_heard(dispatcher):
+        if self._has_started or emits_events(client) or not is_heard(dispatcher):
             return
         self._has_started = True
         event = ReRankStartEvent(
@@ -129,6 +129,6 @@ class RankRequest:
         return own_node(self._nodes[ranked.index].node)
 
 
-def _speaks(client: Client | None) -> bool:
+def emits_events(client: Client) -> bool:
     """Return whether a client emits rerank events itself."""
     return isinstance(client, ChildReranker) and client.emits_events
