@@ -30,6 +30,7 @@ _CLOSING = 5.0
 _LEVELS = {
     EventKind.EJECTED: logging.WARNING,
     EventKind.EXHAUSTED: logging.WARNING,
+    EventKind.DEGRADED: logging.WARNING,
     EventKind.SPACE_MISMATCH: logging.ERROR,
     EventKind.RECOVERED: logging.INFO,
     EventKind.SWITCHED: logging.INFO,

@@ -21,6 +21,7 @@ class EventKind(StrEnum):
     HEDGED = "hedged"
     SPACE_MISMATCH = "space_mismatch"
     EXHAUSTED = "exhausted"
+    DEGRADED = "degraded"
 
     @classmethod
     def of_failure(cls, error_class: ErrorClass) -> EventKind:
@@ -65,5 +66,7 @@ class FailoverEvent:
         where = self.target or f"{self.from_target} -> {self.to_target}"
         if self.kind is EventKind.EXHAUSTED:
             where = "every target failed"
+        elif self.kind is EventKind.DEGRADED:
+            where = "answer"
         why = self.error or self.reason
         return f"pool {self.pool}: {self.kind} {where}" + (f" ({why})" if why else "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import (
     AsyncIterator,
     Generator,
@@ -16,11 +15,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, Unpack
 
-from failover_core.embedding.limits import Limits
 from failover_core.embedding.protocol import Kind
 from failover_core.embedding.space import CANARY, EmbeddingSpace, known_space
 from failover_core.embedding.texts import checked_texts
-from failover_core.embedding.together import together
 from failover_core.embedding.verification import TOLERANCE, Vectors, Verification, Verify
 from failover_core.embedding.windows import windows
 from failover_core.embedding.work import Piece, Work
@@ -28,12 +25,14 @@ from failover_core.engine.attempt import Attempt
 from failover_core.engine.call import Call
 from failover_core.engine.drivers import arun, run
 from failover_core.engine.needs import CallOptions
+from failover_core.engine.together import atogether, places_of, together
 from failover_core.errors import (
     AllTargetsFailedError,
     ConfigurationError,
     EmbeddingSpaceMismatchError,
     SpaceMismatchError,
 )
+from failover_core.splitting import Limits
 from failover_core.targets import Target
 
 _WAVES = 4
@@ -88,9 +87,11 @@ class Embedder:
             raise ConfigurationError(message)
         self._begin_call = begin
         self._first = targets[0].name
-        self._limits = Limits(batch_size, (target.client for target in targets))
+        self._limits = Limits(
+            batch_size, (getattr(target.client, "limits", None) for target in targets)
+        )
         self._spread = spread
-        self._places = sum(map(_places_of, targets)) if spread else 1
+        self._places = sum(map(places_of, targets)) if spread else 1
         self.verification = Verification(known_space(space, dimension), verify, tolerance)
 
     def embed(self, texts: Iterable[str], kind: Kind) -> Vectors:
@@ -117,13 +118,7 @@ class Embedder:
         work = Work(checked_texts(texts), self._limits)
         if not self.verification.has_reference(kind):
             await self._aserve(work, kind, at_most=1)
-        places = min(self._places, work.requests)
-        if places == 1:  # a task of its own would only cost
-            await self._aserve(work, kind)
-        else:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(places):
-                    group.create_task(self._aserve(work, kind))
+        await atogether(partial(self._aserve, work, kind), min(self._places, work.requests))
         return work.vectors()
 
     def iter_embed(self, texts: Iterable[str], kind: Kind) -> Iterator[Vectors]:
@@ -242,12 +237,6 @@ class Embedder:
             else:
                 verification.failed(attempt)
         return vectors[:count]
-
-
-def _places_of(target: Target) -> int:
-    """Return the requests that a target may have under way in one job."""
-    at_once = getattr(target.client, "requests_at_once", 1)
-    return min(at_once, target.max_concurrency or at_once)
 
 
 def _named(error: BaseException) -> BaseException:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from failover_core.classify import classify
-from failover_core.embedding.limits import Limits
 from failover_core.embedding.verification import Vectors
 from failover_core.errors import AllTargetsFailedError, ErrorClass, PartialEmbeddingError
+from failover_core.splitting import Limits
 
 _ABOUT_THE_TEXTS = (
     ErrorClass.INPUT_TOO_LARGE,

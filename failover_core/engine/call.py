@@ -28,6 +28,7 @@ class Call:
 
     Attributes:
         deadline: when its total_timeout is over, by the pool's clock.
+        is_exhausted: whether it was given up because no target could serve it.
         is_resumable: whether another target may continue its stream if that breaks.
     """
 
@@ -40,12 +41,16 @@ class Call:
         "_verdict",
         "_winner",
         "deadline",
+        "is_exhausted",
         "is_resumable",
     )
 
     def __init__(self, pool: Pool, needs: Needs = NOTHING) -> None:
         total = pool.policy.total_timeout
         self.deadline = UNLIMITED if total is None else pool.clock.now() + total
+        if needs.deadline is not None:
+            self.deadline = needs.deadline
+        self.is_exhausted = False
         self._route = Route(pool, needs, self.deadline)
         self._pool = pool
         self._expected = needs.tokens
@@ -144,6 +149,7 @@ class Call:
                 if self._broken is not None:
                     step = GiveUp(self._broken)
                 self._verdict = step.error
+                self.is_exhausted = step.is_lost
                 pool.failed += step.is_lost
         if isinstance(step, GiveUp):
             if step.is_lost:
@@ -191,6 +197,14 @@ class Call:
         with self._pool.lock:
             expected, self._expected = self._expected, 0
             marks.charged(self._pool, self._winner, expected, input_tokens, output_tokens)
+
+    def degraded(self) -> None:
+        """Record that its caller gets a substitute for the answer that no target gave."""
+        pool = self._pool
+        with pool.lock:
+            pool.degraded += 1
+        reason = "no target could serve the call; a substitute was answered"
+        pool.publish(pool.event(EventKind.DEGRADED, reason=reason, call_id=self.id))
 
     def commit(self, attempt: Attempt) -> None:
         """Note that content of a stream goes out to the caller: the call cannot move on."""

@@ -23,12 +23,17 @@ class CallOptions(TypedDict, total=False):
         preferred_target: name of the target to try first, whatever the strategy says.
         spread: whether it is one of many that are sent at once and may be answered by any: then
             the target with the fewest attempts under way comes first. Default: no.
+        among: names of the targets that may serve it. Default: all.
+        deadline: instant of the pool's clock at which it is over, instead of after the policy's
+            ``total_timeout``: for several calls that make up one piece of work.
     """
 
     tokens: int
     requires: Collection[str]
     preferred_target: str | None
     spread: bool
+    among: Collection[str] | None
+    deadline: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,8 @@ class Needs:
     requires: frozenset[Capability] = frozenset()
     preferred_target: str | None = None
     spread: bool = False
+    among: frozenset[str] | None = None
+    deadline: float | None = None
 
     @classmethod
     def of(cls, options: CallOptions) -> Self:
@@ -52,8 +59,27 @@ class Needs:
             message = f"tokens is {tokens}; it must be zero or more"
             raise ConfigurationError(message)
         requires = capabilities(options.get("requires", ()), field="requires")
-        preferred = options.get("preferred_target")
-        return cls(tokens, requires, preferred, spread=options.get("spread", False))
+        among = options.get("among")
+        return cls(
+            tokens,
+            requires,
+            options.get("preferred_target"),
+            spread=options.get("spread", False),
+            among=None if among is None else frozenset(among),
+            deadline=options.get("deadline"),
+        )
+
+    def candidates(self, states: Iterable[TargetState]) -> list[TargetState]:
+        """Return those of targets that the call was meant for."""
+        return [
+            state for state in states if self.among is None or state.target.name in self.among
+        ]
+
+    def admits(self, target: Target) -> bool:
+        """Return whether a target is meant, and has what the call requires."""
+        if self.among is not None and target.name not in self.among:
+            return False
+        return not (self.requires and self.missing(target))
 
     def missing(self, target: Target) -> Collection[Capability]:
         """Return the capabilities that a target lacks."""

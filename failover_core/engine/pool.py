@@ -74,7 +74,7 @@ class Pool:
         spend = None if policy.spend_limit is None else Daily(policy.spend_limit)
         for state in self.states:
             state.limits = Limits(state.target, spend) or None
-        self.calls = self.succeeded = self.failed_over = self.failed = 0
+        self.calls = self.succeeded = self.failed_over = self.failed = self.degraded = 0
         self.ejected = 0
         self._call_numbers = itertools.count(1)
         _POOLS.add(self)
@@ -181,7 +181,8 @@ class Pool:
     def reset_locked(self, now: float) -> None:
         """Forget health, counts and a manual switch."""
         self.preferred = None
-        self.calls = self.succeeded = self.failed_over = self.failed = self.ejected = 0
+        self.calls = self.succeeded = self.failed_over = self.failed = self.degraded = 0
+        self.ejected = 0
         for state in self.states:
             state.reset(now)
 

@@ -152,7 +152,7 @@ class Route:
     def _may_serve(self, state: TargetState) -> bool:
         """Whether the call may go to a target at all."""
         target = state.target
-        if state.disabled or (self.needs.requires and self.needs.missing(target)):
+        if state.disabled or not self.needs.admits(target):
             return False
         unknown = 0 if self._is_too_large else UNLIMITED
         return not self._window or (target.context_window or unknown) >= self._window
@@ -280,14 +280,15 @@ class Route:
     def _give_up(self, reason: str | None = None) -> GiveUp:
         if self.failures and reason is None and self.failures[-1].rule.move is Move.LARGER:
             return GiveUp(self.failures[-1].error, is_lost=False)
-        enabled = self._pool.enabled
+        enabled = self.needs.candidates(self._pool.enabled)
         lacks = bool(enabled) and not any(self._may_serve(state) for state in enabled)
         reason = reason or self._unserved()
         return GiveUp(exhausted(self._pool, self.failures, reason, is_unsupported=lacks))
 
     def _unserved(self) -> str | None:
         """Say what kept a call from the targets that it was not sent to."""
-        untried = [state for state in self._pool.enabled if state.slot not in self._sends]
+        candidates = self.needs.candidates(self._pool.enabled)
+        untried = [state for state in candidates if state.slot not in self._sends]
         return "; ".join(f"{s.target.name} {self._obstacle(s)}" for s in untried) or None
 
     def _obstacle(self, state: TargetState) -> str:

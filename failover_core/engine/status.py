@@ -88,6 +88,7 @@ class PoolStatus:
         succeeded: calls answered.
         failed_over: answered calls that another target than the first choice served.
         failed: calls that no target could serve, or whose stream broke.
+        degraded: those of them whose caller got a substitute for the answer.
         success_rate: succeeded / (succeeded + failed); None without either.
         tokens: of all targets.
         spend: of all targets.
@@ -100,6 +101,7 @@ class PoolStatus:
     succeeded: int
     failed_over: int
     failed: int
+    degraded: int
     success_rate: float | None
     tokens: int
     spend: float
@@ -125,6 +127,7 @@ def status_of(pool: Pool) -> PoolStatus:
             succeeded=pool.succeeded,
             failed_over=pool.failed_over,
             failed=pool.failed,
+            degraded=pool.degraded,
             success_rate=_rate(pool.succeeded, pool.failed),
             tokens=sum(state.stats.tokens for state in pool.states),
             spend=sum(state.stats.spend for state in pool.states),

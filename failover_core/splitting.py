@@ -1,4 +1,4 @@
-"""How much goes into one request for vectors."""
+"""How much goes into one request."""
 
 from __future__ import annotations
 
@@ -10,32 +10,42 @@ _BYTES_PER_TOKEN = 3
 
 
 class Limits:
-    """The most that every target of a pool takes in one request.
+    """The most that each of several targets takes in one request.
 
     Args:
         items: texts, as the user wants it.
-        clients: of the targets; those that have ``limits`` (``items``, ``bytes``, ``tokens``,
-            each a number or None) lower what is sent to any.
+        known: what the targets take: ``items``, ``bytes`` and ``tokens``, each a number or None;
+            or None where that is not known.
 
     Attributes:
         items: texts of one request at the most; a request that was too large lowers it.
     """
 
-    def __init__(self, items: int, clients: Iterable[Any] = ()) -> None:
-        known = [limits for client in clients if (limits := getattr(client, "limits", None))]
+    def __init__(self, items: int, known: Iterable[Any] = ()) -> None:
+        known = list(known)
         self.items = min([items, *_given(known, "items")])
         sizes = _given(known, "bytes")
         sizes += [tokens * _BYTES_PER_TOKEN for tokens in _given(known, "tokens")]
         self._bytes: int | None = min(sizes, default=None)
 
-    def end_of_request(self, texts: Sequence[str], start: int) -> int:
-        """Return the end of the slice of texts that go out together; it holds one at least."""
+    def have_room_for(self, items: int) -> bool:
+        """Return whether so many texts go out together, however long they are."""
+        return self._bytes is None and items <= self.items
+
+    def end_of_request(self, texts: Sequence[str], start: int, *, beside: str = "") -> int:
+        """Return the end of the slice of texts that go out together; it holds one at least.
+
+        Args:
+            texts: of the job.
+            start: of the slice.
+            beside: text that counts once more with each of them.
+        """
         end = min(start + self.items, len(texts))
         if self._bytes is None:
             return end
-        left = self._bytes
+        left, each = self._bytes, _size(beside)
         for place in range(start, end):
-            left -= len(texts[place].encode("utf-8", "replace"))
+            left -= each + _size(texts[place])
             if left < 0:
                 return max(place, start + 1)
         return end
@@ -47,3 +57,7 @@ class Limits:
 
 def _given(limits: Iterable[Any], name: str) -> list[int]:
     return [value for one in limits if (value := getattr(one, name, None)) is not None]
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))
