@@ -259,31 +259,32 @@ def test_a_target_gets_a_tenth_of_its_calls_when_it_returns(
     assert router.run(ask) == served
 
 
-def test_a_pool_whose_targets_have_returned_panics_no_more(
-    pool: Callable[..., Router], fake_clock: FakeClock
+@pytest.mark.parametrize(("broken_again", "panics"), [("a", False), ("ab", False), ("abc", True)])
+def test_targets_that_have_returned_count_as_in_service(
+    pool: Callable[..., Router], fake_clock: FakeClock, broken_again: str, *, panics: bool
 ) -> None:
-    broken = {"a", "b", "c"}
+    broken = set("abc")
 
     def behave(client: Any) -> str:
         if client.name in broken:
             raise status(500)
         return str(client.name)
 
+    def send(until: set[str]) -> None:
+        while {name for name in "abcd" if router.status()[name].state == "closed"} != until:
+            router.run(behave)
+
     router = pool(*"abcd", strategy="round_robin", policy={"breaker": BREAKER})
-    for _ in range(8):
-        router.run(behave)
+    send(set("d"))
     broken.clear()
     fake_clock.advance(300)
-    for _ in range(8):
-        router.run(behave)
-    assert {target.state for target in router.status().targets} == {"closed"}
-    broken.add("a")
-    while router.status()["a"].state == "closed":
-        router.run(behave)
+    send(set("abcd"))
+    broken.update(broken_again)
+    send(set("abcd") - broken)
     asked = router.status()["a"].requests
     for _ in range(8):
         router.run(behave)
-    assert router.status()["a"].requests == asked
+    assert (router.status()["a"].requests > asked) == panics
 
 
 @pytest.mark.parametrize(

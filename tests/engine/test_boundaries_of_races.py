@@ -16,6 +16,7 @@ from failover_core import AllTargetsFailedError, AttemptTimeoutError, Router, Ta
 from failover_core.engine import workers
 from failover_core.engine.deadline import current_deadline
 from failover_core.engine.hedging import Hedging
+from failover_core.engine.pool import _renew_pools
 from failover_core.engine.workers import MAX_ABANDONED, Workers, in_thread
 from failover_core.policy import HedgePolicy
 from failover_core.testing import FakeClock
@@ -224,6 +225,7 @@ def test_an_interrupt_from_the_keyboard_ends_a_race_and_blames_nobody() -> None:
 
     def send(client: str) -> None:
         if client == "b":
+            time.sleep(0.05)  # by then the race waits, which a signal ends
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         over.wait(PATIENCE)
 
@@ -331,11 +333,12 @@ async def test_the_opening_of_an_async_stream_is_timed_too() -> None:
 
     async def open_stream(client: str) -> AsyncIterator[str]:
         if client == "a":
-            await asyncio.sleep(PATIENCE / 2)
+            await asyncio.Event().wait()
         return chunks(client)
 
     router = Router(named("a", "b"), policy={"attempt_timeout": 0.05})
-    assert [chunk async for chunk in router.astream(open_stream)] == ["b"]
+    async with asyncio.timeout(PATIENCE / 2):
+        assert [chunk async for chunk in router.astream(open_stream)] == ["b"]
 
 
 class Source:
@@ -440,3 +443,25 @@ def test_a_thread_whose_work_took_too_long_is_counted_until_it_ends() -> None:
 def test_a_target_of_its_own_time_is_hedged_at_the_pools(pool: Callable[..., Router]) -> None:
     target = Target("client", name="a", attempt_timeout=5)
     assert begin(pool(target, "b", policy=HEDGE))[1].hedge_after == 0.01
+
+
+def test_the_child_of_a_fork_has_neither_locks_nor_calls_nor_threads_of_its_parent() -> None:
+    router = Router(named("a"), policy={"attempt_timeout": PATIENCE})
+    attempt, held, over = begin(router)[1], threading.Event(), threading.Event()
+    attempt.state.workers.count(MAX_ABANDONED)
+
+    def hold() -> None:
+        with router._pool.lock:
+            held.set()
+            over.wait(PATIENCE)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(PATIENCE)
+    _renew_pools()
+    found = router.status()["a"]
+    assert (found.in_flight, found.abandoned, found.requests) == (0, 0, 1)
+    assert router.run(str.upper) == "A"
+    assert holder.is_alive()
+    over.set()
+    holder.join()

@@ -55,7 +55,7 @@ def test_streams_and_answers_have_percentiles_of_their_own(
     for _ in range(64):
         take(router, fake_clock, 5)
     call = router.begin()
-    call.stream()
+    call.stream(resumable=False)
     attempt = call.next()
     assert isinstance(attempt, Attempt)
     assert attempt.hedge_after is None

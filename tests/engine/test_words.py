@@ -312,6 +312,33 @@ def test_a_target_with_too_many_abandoned_calls_says_how_many_run() -> None:
     assert str(caught.value) == "64 abandoned calls still run; no further one is started"
 
 
+# Notes
+
+
+def test_an_error_that_is_raised_again_and_again_bears_one_note_for_each_place() -> None:
+    error = ConnectionRefusedError("one object")
+    router = Router([ScriptedClient(name, default=error) for name in "ab"])
+    for _ in range(3):
+        with pytest.raises(AllTargetsFailedError):
+            router.run(ask)
+    assert error.__notes__ == [
+        "target 'a', attempt 1: connection",
+        "target 'b', attempt 2: connection",
+    ]
+
+
+class FrozenError(ConnectionError):
+    """An error that takes no notes."""
+
+    def add_note(self, _: str, /) -> None:
+        raise TypeError
+
+
+def test_an_error_that_takes_no_notes_is_as_good_as_any() -> None:
+    router = Router([ScriptedClient("a", [FrozenError()]), ScriptedClient("b", default="b")])
+    assert router.run(ask) == "b"
+
+
 # Logs, threads
 
 
