@@ -13,6 +13,7 @@ from langchain_core.messages.utils import count_tokens_approximately
 from failover_core.abilities import Differences, is_schema, without
 from failover_core.engine.needs import CallOptions
 from failover_core.targets import Capability, Target
+from langchain_failover.cache_marks import takes_marks
 from langchain_failover.children import fixed_model
 from langchain_failover.identity import Memory
 from langchain_failover.pool import Pool, Pooled
@@ -35,6 +36,7 @@ class ChatPool(Pool):
 
     memory: Memory
     model_names: str
+    keeps_marks_apart: bool
     _differences: Differences[Sequence[BaseMessage], dict[str, Any]]
 
     def __new__(  # noqa: D102 - as in Pool
@@ -44,6 +46,9 @@ class ChatPool(Pool):
         pool._differences = Differences(pool, required=_required, length=_length, tokens=_tokens)
         pool.memory = Memory(pool)
         pool.model_names = ", ".join(dict.fromkeys(str(one.model or one.name) for one in pool))
+        models = [model for target in pool if (model := fixed_model(target.client))]
+        # Where nobody speaks Anthropic's protocol, a server that forwards to them may be meant.
+        pool.keeps_marks_apart = any(map(takes_marks, models))
         return pool
 
     def options(self, messages: Sequence[BaseMessage], arguments: dict[str, Any]) -> CallOptions:

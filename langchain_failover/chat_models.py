@@ -213,10 +213,7 @@ class FailoverChatModel(Choosing, Described):
         options = pool.options(messages, arguments)
         if (preferred := choice.preferred_among(pool)) is not None:
             options["preferred_target"] = preferred
-        is_checked = pool.router.policy.on_invalid_output == "failover"
-        request = Request(
-            messages, stop, arguments, choice.config, run, self.callbacks, is_checked=is_checked
-        )
+        request = Request(messages, stop, arguments, choice.config, run, self.callbacks, pool)
         return pool.router.begin(**options), request
 
     # Tools and schemas

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from langchain_core.language_models import BaseChatModel
@@ -26,6 +26,7 @@ from langchain_core.runnables.configurable import DynamicRunnable
 
 from langchain_failover.answers import Finish, has_finish
 from langchain_failover.bound import TRACING_ONLY, in_words_of
+from langchain_failover.cache_marks import arguments_without_marks
 
 
 def is_chat_model(client: object) -> bool:
@@ -105,6 +106,10 @@ class Child:
         for name in TRACING_ONLY:
             arguments.pop(name, None)
         return cls(model, arguments)
+
+    def without_marks(self) -> Self:
+        """Return it without marks for a prompt cache."""
+        return replace(self, arguments=arguments_without_marks(self.arguments))
 
     def generate(self, messages: list[BaseMessage]) -> ChatResult:
         """Answer at once, perhaps from the model's own cache."""

@@ -16,8 +16,10 @@ from failover_core.engine.attempt import Attempt
 from failover_core.engine.call import Call
 from failover_core.errors import UnsupportedError
 from failover_core.resuming import Resume
+from langchain_failover.abilities import ChatPool
 from langchain_failover.answers import signed
 from langchain_failover.bound import Bound
+from langchain_failover.cache_marks import takes_marks, without_marks
 from langchain_failover.child_runs import ChildRuns, handlers_of
 from langchain_failover.children import Child
 from langchain_failover.splicing import shown_text, with_text
@@ -34,8 +36,8 @@ class Request:
         config: what the caller selects of configurable children.
         run: the call in a trace, as far as LangChain tells: not of a stream.
         callbacks: that hear of the call.
-        is_checked: whether an answer that does not keep to its schema counts as none.
-        misfit: the first such answer, and the attempt that gave it.
+        pool: that it is put to.
+        misfit: the first answer that does not keep to its schema, and the attempt that gave it.
     """
 
     messages: list[BaseMessage]
@@ -44,38 +46,48 @@ class Request:
     config: RunnableConfig
     run: BaseRunManager | None
     callbacks: Callbacks
-    is_checked: bool
+    pool: ChatPool
     misfit: tuple[Attempt, ChatResult] | None = field(default=None, init=False)
 
     def generate(self, attempt: Attempt) -> ChatResult:
         """Answer at once, at the target of an attempt."""
-        return self._checked(attempt, self._child(attempt.client).generate(self.messages))
+        child, messages = self._at(attempt.client)
+        return self._checked(attempt, child.generate(messages))
 
     async def agenerate(self, attempt: Attempt) -> ChatResult:
         """Answer at once, at the target of an attempt."""
-        return self._checked(attempt, await self._child(attempt.client).agenerate(self.messages))
+        child, messages = self._at(attempt.client)
+        return self._checked(attempt, await child.agenerate(messages))
 
     def stream(self, attempt: Attempt) -> Iterator[ChatGenerationChunk]:
         """Answer in chunks, at the target of an attempt."""
-        return self._child(attempt.client).stream(self.messages)
+        child, messages = self._at(attempt.client)
+        return child.stream(messages)
 
     async def astream(self, attempt: Attempt) -> AsyncIterator[ChatGenerationChunk]:
         """Answer in chunks, at the target of an attempt."""
-        return await self._child(attempt.client).astream(self.messages)
+        child, messages = self._at(attempt.client)
+        return await child.astream(messages)
 
     @property
     def resume(self) -> Resume[ChatGenerationChunk]:
         """How another target goes on with the stream."""
-        return self._resume(
-            lambda client, text: self._child(client).stream([*self.messages, AIMessage(text)])
-        )
+
+        def prefill(client: Any, text: str) -> Iterator[ChatGenerationChunk]:
+            child, messages = self._at(client)
+            return child.stream([*messages, AIMessage(text)])
+
+        return self._resume(prefill)
 
     @property
     def aresume(self) -> Resume[ChatGenerationChunk]:
         """How another target goes on with the async stream."""
-        return self._resume(
-            lambda client, text: self._child(client).astream([*self.messages, AIMessage(text)])
-        )
+
+        async def prefill(client: Any, text: str) -> AsyncIterator[ChatGenerationChunk]:
+            child, messages = self._at(client)
+            return await child.astream([*messages, AIMessage(text)])
+
+        return self._resume(prefill)
 
     def second_best(self, call: Call, error: Exception) -> ChatResult:
         """Return the answer that does not keep to its schema, for there is no better one.
@@ -95,12 +107,15 @@ class Request:
         is_free = "response_format" not in self.arguments
         return Resume(shown_text, with_text, prefill if is_free else None, keeps_rest=True)
 
-    def _child(self, client: Any) -> Child | ChildRuns:
-        child = Child.of(client, self.stop, self.arguments, self.config)
+    def _at(self, client: Any) -> tuple[Child | ChildRuns, list[BaseMessage]]:
+        """Return a target's model for this request, and the messages as it takes them."""
+        child, messages = Child.of(client, self.stop, self.arguments, self.config), self.messages
+        if self.pool.keeps_marks_apart and not takes_marks(child.model):
+            child, messages = child.without_marks(), without_marks(messages)
         if not child.model.callbacks:
-            return child
+            return child, messages
         heard = self.run.handlers if self.run else handlers_of(self.callbacks)
-        return ChildRuns(child, self.run, heard)
+        return ChildRuns(child, self.run, heard), messages
 
     def _checked(self, attempt: Attempt, result: ChatResult) -> ChatResult:
         """Return a result that keeps to the schema it was asked for, if it was for any.
@@ -108,9 +123,11 @@ class Request:
         Raises:
             UnsupportedError: it does not.
         """
+        if self.pool.router.policy.on_invalid_output == "raise":
+            return result
         try:
             for bound in self.arguments.values():
-                if isinstance(bound, Bound) and self.is_checked:
+                if isinstance(bound, Bound):
                     bound.check(result)
         except UnsupportedError:
             self.misfit = self.misfit or (attempt, result)
