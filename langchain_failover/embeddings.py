@@ -248,6 +248,8 @@ class _Child:
     def __init__(self, child: Embeddings) -> None:
         self.child = child
         self.model = model_of(child)
+        if (behind := getattr(child, "underlying_embeddings", None)) is not None:
+            self.uncached = type(self)(behind)
 
     def embed(self, texts: Sequence[str], kind: Kind) -> list[list[float]]:
         if kind is Kind.QUERY:

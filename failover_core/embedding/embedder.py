@@ -198,36 +198,39 @@ class Embedder:
 
     def _send(self, call: Call, piece: Piece, kind: Kind, attempt: Attempt) -> Vectors:
         with closing(self._exchange(call, piece.texts, kind, attempt)) as exchange:
-            texts = next(exchange)
+            client, texts = next(exchange)
             while True:
                 try:
-                    texts = exchange.send(attempt.client.embed(texts, kind))
+                    client, texts = exchange.send(client.embed(texts, kind))
                 except StopIteration as end:
                     return end.value  # type: ignore[no-any-return]
 
     async def _asend(self, call: Call, piece: Piece, kind: Kind, attempt: Attempt) -> Vectors:
         with closing(self._exchange(call, piece.texts, kind, attempt)) as exchange:
-            texts = next(exchange)
+            client, texts = next(exchange)
             while True:
                 try:
-                    texts = exchange.send(await attempt.client.aembed(texts, kind))
+                    client, texts = exchange.send(await client.aembed(texts, kind))
                 except StopIteration as end:
                     return end.value  # type: ignore[no-any-return]
 
     def _exchange(
         self, call: Call, texts: Sequence[str], kind: Kind, attempt: Attempt
-    ) -> Generator[Sequence[str], Any, Vectors]:
-        """Yield what a target is to embed, and be sent its answers; return the texts' vectors."""
-        verification, count = self.verification, len(texts)
+    ) -> Generator[tuple[Any, Sequence[str]], Any, Vectors]:
+        """Yield who is to embed what, and be sent the answers; return the texts' vectors."""
+        verification, client, count = self.verification, attempt.client, len(texts)
+        # An object that caches would remember the canary of a model that is gone.
+        uncached = getattr(client, "uncached", client)
         is_due = verification.is_due(attempt, kind)
-        has_room = count < self._limits.items
+        is_apart = uncached is not client or count >= self._limits.items
         is_verified = False
         try:
-            if is_due and not has_room:
-                verification.check(attempt, kind, verification.checked((yield [CANARY]), 1)[0])
+            if is_due and is_apart:
+                answer = yield uncached, [CANARY]
+                verification.check(attempt, kind, verification.checked(answer, 1)[0])
             elif is_due:
                 texts = [*texts, CANARY]
-            vectors = verification.checked((yield texts), len(texts))
+            vectors = verification.checked((yield client, texts), len(texts))
             if len(texts) > count:
                 verification.check(attempt, kind, vectors[count])
             is_verified = True

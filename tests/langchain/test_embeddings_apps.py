@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from langchain_classic.embeddings import CacheBackedEmbeddings
 from langchain_classic.storage import LocalFileStore
@@ -17,7 +18,11 @@ from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from langchain_core.stores import InMemoryByteStore
 from langchain_core.vectorstores import InMemoryVectorStore
 
-from failover_core.errors import AllTargetsFailedError, ConfigurationError
+from failover_core.errors import (
+    AllTargetsFailedError,
+    ConfigurationError,
+    EmbeddingSpaceMismatchError,
+)
 from failover_core.testing import FaultServer, faults
 from langchain_failover import FailoverEmbeddings
 
@@ -302,3 +307,26 @@ async def test_texts_that_are_none_are_refused_before_anything_is_sent(
         await embed_them()
 
     assert not servers[0].requests
+
+
+class Restarted(DeterministicFakeEmbedding):
+    """Embeds otherwise from one day to the next, under one name."""
+
+    day: int = 1
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return super().embed_documents([f"{self.day} {text}" for text in texts])
+
+
+def test_a_cache_below_a_pool_does_not_hide_that_its_model_has_changed(tmp_path: Path) -> None:
+    model = Restarted(size=16)
+    cached = CacheBackedEmbeddings.from_bytes_store(
+        model, LocalFileStore(tmp_path), namespace="m", key_encoder="sha256"
+    )
+    embeddings = FailoverEmbeddings(targets=[cached], verify="always")
+    first = embeddings.embed_documents(["one"])
+    assert np.allclose(embeddings.embed_documents(["one"]), first)
+
+    model.day = 2
+    with pytest.raises(EmbeddingSpaceMismatchError):
+        embeddings.embed_documents(["one", "two"])
