@@ -54,8 +54,8 @@ class Differences(Generic[P]):
     def options(self, *request: P.args, **named: P.kwargs) -> CallOptions:
         """Return what a request needs of its target, as far as any target makes a difference."""
         options = CallOptions()
-        if self._has_abilities:
-            options["requires"] = list(self._required(*request, **named))
+        if self._has_abilities and (required := [*self._required(*request, **named)]):
+            options["requires"] = required
         if self._counts_tokens or self._may_be_too_long(*request, **named):
             options["tokens"] = self._tokens(*request, **named)
         return options

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NoReturn
 
@@ -50,10 +50,10 @@ class Price:
     output: float = 0.0
 
     def __post_init__(self) -> None:
-        for field in ("input", "output"):
-            value = getattr(self, field)
+        for name in ("input", "output"):
+            value = getattr(self, name)
             if not _is_number(value) or value < 0:
-                message = f"Price: {field} is {value!r}; it must be a number of zero or more"
+                message = f"Price: {name} is {value!r}; it must be a number of zero or more"
                 raise ConfigurationError(message)
 
     def of(self, input_tokens: int, output_tokens: int) -> float:
@@ -111,21 +111,24 @@ class Target:
     probe: Callable[[Any], Any] | None = None
     warmup: float | None = None
     wake: Callable[[Any], Any] | None = None
+    _model_field: str | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        # Every answer names the model, and objects can be slow to say what they do not have.
+        object.__setattr__(self, "_model_field", _model_field_of(self.client))
         name: Any = self.name
         if name is not None and not (isinstance(name, str) and name.strip()):
             message = f"Target: name is {name!r}; give it some text, or leave it out"
             raise ConfigurationError(message)
-        for field in _POSITIVE:
-            value = getattr(self, field)
-            if not (_is_number(value) and value > 0) and (value is not None or field == "weight"):
-                or_none = "" if field == "weight" else ", or None"
-                self._refuse(field, value, f"it must be a finite number above zero{or_none}")
-        for field in ("probe", "wake"):
-            function = getattr(self, field)
+        for setting in _POSITIVE:
+            value = getattr(self, setting)
+            if not (_is_number(value) and value > 0) and (value is not None or setting == "weight"):
+                or_none = "" if setting == "weight" else ", or None"
+                self._refuse(setting, value, f"it must be a finite number above zero{or_none}")
+        for setting in ("probe", "wake"):
+            function = getattr(self, setting)
             if function is not None and not callable(function):
-                self._refuse(field, function, "it must be a function of the client")
+                self._refuse(setting, function, "it must be a function of the client")
         if self.wake is not None and self.warmup is None:
             self._refuse("wake", self.wake, "it needs a warmup, which says how long that may take")
         object.__setattr__(self, "price", self._read_price())
@@ -167,7 +170,7 @@ class Target:
     @property
     def model(self) -> str | None:
         """The model that the client names, if it names one."""
-        return model_of(self.client)
+        return self._model_field and str(getattr(self.client, self._model_field))
 
 
 _POSITIVE = (
@@ -190,10 +193,15 @@ def _is_number(value: Any) -> bool:
 
 def model_of(client: object) -> str | None:
     """Return the model name that an object carries in one of the usual attributes."""
-    for field in _MODEL_FIELDS:
-        value = getattr(client, field, None)
+    where = _model_field_of(client)
+    return where and str(getattr(client, where))
+
+
+def _model_field_of(client: object) -> str | None:
+    for name in _MODEL_FIELDS:
+        value = getattr(client, name, None)
         if isinstance(value, str) and value not in ("", _NO_MODEL):
-            return value
+            return name
     return None
 
 

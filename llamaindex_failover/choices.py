@@ -1,6 +1,8 @@
-"""What a caller chooses for one call of a class whose methods take no further arguments."""
+"""What a caller chooses for the calls of whole engines, whose parts take no further arguments."""
 
 from __future__ import annotations
+
+from typing import Unpack
 
 from llama_index.core.instrumentation.dispatcher import (  # type: ignore[attr-defined]
     active_instrument_tags,
@@ -8,13 +10,14 @@ from llama_index.core.instrumentation.dispatcher import (  # type: ignore[attr-d
 
 from failover_core import Router
 from failover_core.engine.call import Call
+from failover_core.engine.needs import CallOptions
 
 PREFERENCE = "failover"
 """The instrument tag that names the target to try first, of every pool that has it."""
 
 
-def begin(router: Router) -> Call:
-    """Begin a call on the target that LlamaIndex's tags prefer, else on the strategy's choice.
+def begin(router: Router, **options: Unpack[CallOptions]) -> Call:
+    """Begin a call, on the target that LlamaIndex's tags prefer unless the options name one.
 
     Tags are set around calls, and go with them through tasks, threads and whole engines::
 
@@ -23,5 +26,5 @@ def begin(router: Router) -> Call:
     """
     name = active_instrument_tags.get().get(PREFERENCE)
     if name is not None and any(target.name == name for target in router.targets):
-        return router.begin(preferred_target=name)
-    return router.begin()
+        options.setdefault("preferred_target", name)
+    return router.begin(**options)

@@ -14,12 +14,13 @@ from llama_index.core.instrumentation.event_handlers import NullEventHandler
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def hands_on(method: F) -> F:
-    """Mark a method that only hands a call on, so that LlamaIndex puts no span around it.
+def traced_by_child(method: F) -> F:
+    """Leave it to the target's object, as with events, to open the span of a call.
 
-    The target's own method has one, and a call through a pool should have no more spans than the
-    bare object, nor pay for them. A subclass that overrides the method gets its span as usual.
+    A call through a pool has no more spans than one of the bare object, nor pays for them. A
+    subclass that overrides the method gets its span as usual.
     """
+    # LlamaIndex wraps what overrides a method with a span, unless it looks as if it had one.
     setattr(method, DISPATCHER_SPAN_DECORATED_ATTR, True)
     return method
 

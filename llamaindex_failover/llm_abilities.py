@@ -101,8 +101,7 @@ def _required(content: Content, arguments: dict[str, Any], needed: Needed) -> It
         yield Capability.TOOLS
     if is_schema(arguments.get("response_format")):
         yield Capability.STRUCTURED_OUTPUT
-    blocks = (block for message in _messages(content) for block in message.blocks)
-    if any(isinstance(block, ImageBlock) for block in blocks):
+    if any(isinstance(block, ImageBlock) for part in _parts(content) for block in _blocks(part)):
         yield Capability.IMAGES
 
 
@@ -118,14 +117,18 @@ def _tokens(content: Content, _: dict[str, Any], __: Needed) -> int:
 
 
 def _texts(content: Content) -> Iterable[str]:
-    for message in _messages(content):
-        yield "".join(block.text for block in message.blocks if isinstance(block, TextBlock))
-
-
-def _messages(content: Content) -> Iterable[ChatMessage]:
-    parts = content() if callable(content) else [content] if isinstance(content, str) else content
-    for part in parts:
-        if isinstance(part, ChatMessage):
+    for part in _parts(content):
+        if isinstance(part, str):
             yield part
-        elif part:
-            yield ChatMessage(part)
+        else:
+            yield "".join(block.text for block in _blocks(part) if isinstance(block, TextBlock))
+
+
+def _parts(content: Content) -> Conversation:
+    if isinstance(content, str):
+        return (content,)
+    return content() if callable(content) else content
+
+
+def _blocks(part: ChatMessage | str | None) -> Sequence[object]:
+    return part.blocks if isinstance(part, ChatMessage) else ()

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import aclosing, closing, suppress
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, cast
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.callbacks.token_counting import get_tokens_from_response
 from llama_index.core.llms.function_calling import FunctionCallingLLM
-from llama_index_instrumentation.dispatcher import DISPATCHER_SPAN_DECORATED_ATTR
 from pydantic import PrivateAttr
 
 from failover_core.abilities import Differences
 from failover_core.engine.call import Call
 from failover_core.engine.drivers import arun, astream, run, stream
+from failover_core.engine.needs import CallOptions
+from llamaindex_failover.choices import begin
 from llamaindex_failover.components import FailoverComponent
 from llamaindex_failover.llm_abilities import Content, Needed, differences_among
 from llamaindex_failover.streaming import (
@@ -27,17 +28,8 @@ from llamaindex_failover.streaming import (
     tells_usage,
 )
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 PROVENANCE = "failover"
 """Key of the report in ``additional_kwargs``."""
-
-
-def traced_by_child(method: F) -> F:
-    """Leave it to the target's object, as with events, to open the span of a call."""
-    # LlamaIndex wraps what overrides a method with a span, unless it looks as if it had one.
-    setattr(method, DISPATCHER_SPAN_DECORATED_ATTR, True)
-    return method
 
 
 class LLMCalls(FailoverComponent, FunctionCallingLLM):
@@ -125,13 +117,14 @@ class LLMCalls(FailoverComponent, FunctionCallingLLM):
 
     def _prepared(self, content: Content, arguments: dict[str, Any], needed: Needed) -> Call:
         """Begin a call, and take out of its arguments what is not for the children."""
+        own = self.__pydantic_private__ or {}  # a quicker way to private attributes
         preferred = arguments.pop("preferred_target", None)
         if preferred is None:
-            preferred = self._preferred
-        options = self._differences.options(content, arguments, needed)
+            preferred = own["_preferred"]
+        options: CallOptions = own["_differences"].options(content, arguments, needed)
         if preferred is not None:
             options["preferred_target"] = preferred
-        return self.router.begin(**options)
+        return begin(self.router, **options)
 
     def _preferring(self, name: str | None) -> Self:
         """Return this LLM, or one with the same router that tries a target first.

@@ -12,7 +12,8 @@ from failover_core.engine.call import Call
 from failover_core.engine.drivers import arun, astream, run, stream
 from failover_core.resuming import WHOLE
 from failover_core.targets import Capability
-from llamaindex_failover.llm_calls import LLMCalls, traced_by_child
+from llamaindex_failover.instrumentation import traced_by_child
+from llamaindex_failover.llm_calls import LLMCalls
 from llamaindex_failover.predictions import Prediction, says_something
 
 if TYPE_CHECKING:

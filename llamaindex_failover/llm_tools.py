@@ -17,7 +17,8 @@ from llama_index.core.llms.llm import ToolSelection
 
 from failover_core import ConfigurationError
 from failover_core.targets import Capability
-from llamaindex_failover.llm_calls import PROVENANCE, LLMCalls, fresh, traced_by_child
+from llamaindex_failover.instrumentation import traced_by_child
+from llamaindex_failover.llm_calls import PROVENANCE, LLMCalls, fresh
 
 if TYPE_CHECKING:
     from llama_index.core.chat_engine.types import AgentChatResponse

@@ -21,8 +21,9 @@ from pydantic import PrivateAttr, computed_field
 from failover_core import Router, Strategy
 from failover_core.config import chat_arguments
 from llamaindex_failover.components import Policy, build_router, instance_of
+from llamaindex_failover.instrumentation import traced_by_child
 from llamaindex_failover.llm_abilities import described
-from llamaindex_failover.llm_calls import continued, fresh, traced_by_child
+from llamaindex_failover.llm_calls import continued, fresh
 from llamaindex_failover.llm_metadata import common_metadata
 from llamaindex_failover.llm_structured import StructuredPrediction
 from llamaindex_failover.llm_tools import ToolCalling
