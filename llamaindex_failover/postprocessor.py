@@ -17,7 +17,7 @@ from failover_core.reranking import RerankClient, Reranker
 from llamaindex_failover.child_rerankers import ChildReranker
 from llamaindex_failover.choices import begin
 from llamaindex_failover.components import FailoverComponent, Policy, build_router
-from llamaindex_failover.instrumentation import hands_on
+from llamaindex_failover.instrumentation import traced_by_child
 from llamaindex_failover.ranking import RankRequest, emits_events
 
 _WANTED = (
@@ -143,7 +143,7 @@ class FailoverRerank(FailoverComponent, BaseNodePostprocessor):
         """
         return cls.from_urls(**(reranker_arguments() | settings))
 
-    @hands_on
+    @traced_by_child
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:

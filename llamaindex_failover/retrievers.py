@@ -13,7 +13,7 @@ from failover_core.engine.attempt import Attempt
 from failover_core.engine.drivers import arun, run
 from llamaindex_failover.choices import begin
 from llamaindex_failover.components import Policy, Rebuilt, Targets, build_router, instance_of
-from llamaindex_failover.instrumentation import hands_on
+from llamaindex_failover.instrumentation import traced_by_child
 from llamaindex_failover.nodes import checked_nodes
 from llamaindex_failover.queries import fresh_query
 
@@ -93,7 +93,7 @@ class FailoverRetriever(Rebuilt, BaseRetriever):
         """The router over the targets: status, events, switch, enable, disable, reset, close."""
         return self._router
 
-    @hands_on
+    @traced_by_child
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         def send(attempt: Attempt) -> list[NodeWithScore]:
             retriever, query = attempt.client, fresh_query(query_bundle)
