@@ -135,7 +135,7 @@ class Stacks:
         return self._wired(*self._children(self._servers[1]))
 
     def pooled(self, *, over: str = "objects") -> Stack:
-        """Return pools over both servers.
+        """Return pools over both servers; targets that are objects are named a and b.
 
         Args:
             over: ``"objects"``, the plain ones, or ``"URLs"``.
@@ -145,19 +145,18 @@ class Stacks:
         urls = [server.url for server in self._servers]
         policy: Any = ONE_FAILURE_EJECTS
         if over == "objects":
-            embeddings = FailoverEmbedding(targets=embedding, policy=policy)
-            reranks = FailoverRerank(targets=rerank, policy=policy)
+            embeddings = FailoverEmbedding(targets=_named(embedding), policy=policy)
+            reranks = FailoverRerank(targets=_named(rerank), policy=policy)
         else:
             embeddings = FailoverEmbedding.from_urls(urls, model="m", policy=policy)
             reranks = FailoverRerank.from_urls(urls, model="m", top_n=2, policy=policy)
-        named = [Target(one, name=name) for one, name in zip(retriever, "ab", strict=True)]
         for one in retriever:
             one._embed_model = embeddings
         pools = (
-            FailoverLLM(targets=llm, policy=policy),
+            FailoverLLM(targets=_named(llm), policy=policy),
             embeddings,
             reranks,
-            FailoverRetriever(named, policy=policy),
+            FailoverRetriever(_named(retriever), policy=policy),
         )
         for pool in pools:
             self._exit.callback(pool.router.close)
@@ -183,6 +182,10 @@ class Stacks:
         for part in (llm, embedding, rerank, retriever):
             part.callback_manager = manager
         return Stack(llm, embedding, rerank, retriever, manager, tokens, tally)
+
+
+def _named(children: Sequence[Any]) -> list[Target]:
+    return [Target(child, name=name) for child, name in zip(children, "ab", strict=True)]
 
 
 async def observed(run: Callable[[Stack], Any], stack: Stack) -> Observed:

@@ -217,13 +217,28 @@ def test_a_tag_names_the_target_to_try_first(pool_of: Callable[..., Callable[[],
 
 async def test_a_tag_holds_through_an_engine_and_its_tasks(stacks: Stacks) -> None:
     stack = stacks.pooled()
-    engine = RetrieverQueryEngine.from_args(stack.retriever, llm=stack.llm)
+    pools: list[Any] = [stack.llm, stack.rerank, stack.retriever]
+    engine = RetrieverQueryEngine.from_args(
+        stack.retriever, llm=stack.llm, node_postprocessors=[stack.rerank]
+    )
 
     with instrument_tags({"failover": "b"}):
         await engine.aquery("Who mends the net?")
         engine.query("Who mends the net?")
 
-    assert stack.retriever.router.status().targets[1].requests == 2  # type: ignore[attr-defined]
+    for pool in pools:
+        assert [target.requests for target in pool.router.status().targets] == [0, 2]
+
+
+async def test_what_a_call_itself_prefers_goes_before_the_tags(stacks: Stacks) -> None:
+    llm = stacks.pooled().llm
+
+    with instrument_tags({"failover": "b"}):
+        tagged = await llm.acomplete("Hello")
+        named = await llm.acomplete("Hello", preferred_target="a")
+
+    served = [answer.additional_kwargs["failover"]["target"] for answer in (tagged, named)]
+    assert served == ["b", "a"]
 
 
 async def test_the_callback_manager_is_handed_on_to_every_target() -> None:
