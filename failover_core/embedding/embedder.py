@@ -227,10 +227,10 @@ class Embedder:
         try:
             if is_due and is_apart:
                 answer = yield uncached, [CANARY]
-                verification.check(attempt, kind, verification.checked(answer, 1)[0])
+                verification.check(attempt, kind, verification.checked(answer, [CANARY])[0])
             elif is_due:
                 texts = [*texts, CANARY]
-            vectors = verification.checked((yield client, texts), len(texts))
+            vectors = verification.checked((yield client, texts), texts)
             if len(texts) > count:
                 verification.check(attempt, kind, vectors[count])
             is_verified = True

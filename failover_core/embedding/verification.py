@@ -9,6 +9,7 @@ each failure, and after a silence in which its server could have been restarted.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -119,14 +120,17 @@ class Verification:
             )
             raise SpaceMismatchError(message)
 
-    def checked(self, answer: Any, count: int) -> Vectors:
-        """Return an answer as an array of ``count`` vectors of the pool's dimension.
+    def checked(self, answer: Any, texts: Sequence[str]) -> Vectors:
+        """Return an answer as an array of one vector per text, of the pool's dimension.
 
         Raises:
-            MalformedResponseError: it is no such array.
+            MalformedResponseError: it is no such array, or it is nothing but zeros.
             SpaceMismatchError: its vectors have another dimension than those of the pool.
         """
-        vectors = _array(answer, count)
+        vectors = _array(answer, len(texts))
+        if not vectors.any() and any(map(str.strip, texts)):
+            message = "the vectors are all zero"
+            raise MalformedResponseError(message)
         dimension = vectors.shape[1]
         with self._lock:
             known = self.space.dimension

@@ -178,6 +178,7 @@ def test_one_text_too_large_by_itself_is_the_callers_own_error(embed: Embed) -> 
         {"embedding": [1.0]},
         "vectors",
         np.full((3, 2), np.nan),
+        np.zeros((3, 2)),
     ],
     ids=repr,
 )

@@ -265,6 +265,36 @@ def test_a_list_of_vectors_lies(
     assert seen(embed(http).json()["data"])
 
 
+def test_another_model_has_vectors_of_the_same_dimension_and_length(
+    fault_server: FaultServer, http: httpx.Client
+) -> None:
+    healthy = np.array([one["embedding"] for one in embed(http).json()["data"]])
+    fault_server.fault = faults.OtherModel()
+    other = np.array([one["embedding"] for one in embed(http).json()["data"]])
+    assert healthy.shape == other.shape
+    assert np.allclose(np.linalg.norm(healthy, axis=1), np.linalg.norm(other, axis=1))
+    assert not np.allclose(healthy, other, atol=0.1)
+
+
+def test_a_poisoned_text_is_refused_and_no_other(
+    fault_server: FaultServer, http: httpx.Client
+) -> None:
+    fault_server.fault = faults.Poison("arsenic")
+    assert embed(http, input=["bread", "arsenic"]).status_code == 422
+    assert embed(http, input=["bread"]).status_code == 200
+
+
+def test_a_request_with_too_many_texts_or_documents_is_refused(
+    fault_server: FaultServer, http: httpx.Client
+) -> None:
+    fault_server.fault = faults.TooLarge(items=2)
+    assert embed(http, input=["a", "b", "c"]).status_code == 413
+    assert embed(http, input=["a", "b"]).status_code == 200
+    documents = {**RERANK, "documents": ["a", "b", "c"]}
+    assert http.post("/rerank", json=documents).status_code == 413
+    assert http.get("/models").status_code == 200
+
+
 def test_shuffled_vectors_still_belong_to_their_index(
     fault_server: FaultServer, http: httpx.Client
 ) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from failover_core.testing.faults.answers import (
     ErrorInside200,
     Garbage,
+    Poison,
     Redirect,
     RetryAfter,
     Status,
+    TooLarge,
 )
 from failover_core.testing.faults.base import Fault
 from failover_core.testing.faults.lists import (
@@ -15,6 +17,7 @@ from failover_core.testing.faults.lists import (
     EmptyVectors,
     IndexOutOfRange,
     NotFinite,
+    OtherModel,
     RaggedDimensions,
     Shuffled,
     WrongCount,
@@ -59,6 +62,8 @@ __all__ = [
     "MalformedChunk",
     "MissingDone",
     "NotFinite",
+    "OtherModel",
+    "Poison",
     "RaggedDimensions",
     "Redirect",
     "Refuse",
@@ -73,6 +78,7 @@ __all__ = [
     "StreamHang",
     "StreamReset",
     "TlsFailure",
+    "TooLarge",
     "Trickle",
     "Truncate",
     "WrongCount",

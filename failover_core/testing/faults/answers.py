@@ -6,10 +6,16 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from failover_core.testing.faults.base import Fault
 from failover_core.testing.framing import Reply
+
+if TYPE_CHECKING:
+    from failover_core.testing.exchange import Exchange
+
+_LISTS = ("input", "inputs", "texts", "documents")
+"""Where the protocols have what a request asks to be embedded or ranked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,32 @@ class Status(Fault):
         if body is None:
             body = error_body(f"status {self.code} was asked for", code=self.code)
         return Reply(self.code, body, dict(self.headers))
+
+
+@dataclass(frozen=True, slots=True)
+class Poison(Fault):
+    """A 422 for every request in which ``word`` stands anywhere."""
+
+    word: str = "poison"
+
+    async def play(self, exchange: Exchange) -> None:
+        """Refuse the request, or answer it."""
+        is_poisoned = self.word.encode() in exchange.request.content
+        await exchange.send(Status(422).spoil(exchange.reply) if is_poisoned else exchange.reply)
+
+
+@dataclass(frozen=True, slots=True)
+class TooLarge(Fault):
+    """A 413 for every request with more than ``items`` texts or documents."""
+
+    items: int = 32
+
+    async def play(self, exchange: Exchange) -> None:
+        """Refuse the request, or answer it."""
+        body = exchange.request.body or {}
+        found = next((body[name] for name in _LISTS if isinstance(body.get(name), list)), [])
+        reply = exchange.reply
+        await exchange.send(Status(413).spoil(reply) if len(found) > self.items else reply)
 
 
 @dataclass(frozen=True, slots=True)

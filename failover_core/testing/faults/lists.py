@@ -122,6 +122,15 @@ class WrongDimension(_ListFault):
 
 
 @dataclass(frozen=True, slots=True)
+class OtherModel(_ListFault):
+    """All vectors are those of another model of the same dimension: nothing else tells."""
+
+    def items(self, items: Items) -> Items:
+        """Turn the numbers of every vector round."""
+        return _with_all(items, lambda vector: vector[::-1])
+
+
+@dataclass(frozen=True, slots=True)
 class ZeroVectors(_ListFault):
     """All vectors are zero."""
 

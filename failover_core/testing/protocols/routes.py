@@ -24,13 +24,14 @@ CAPABILITIES = ("embed", "rerank", "chat")
 
 DIALECTS: dict[str, Dialect | None] = {
     "infinity": None,
+    "openai": None,
     "tei": TEI,
     "cohere": COHERE,
     "jina": JINA,
     "voyage": VOYAGE,
     "ollama": OLLAMA,
 }
-"""What a server may speak. What is spoken inside is Infinity's, and OpenAI's for chat."""
+"""What a server may speak. What is spoken inside is Infinity's and OpenAI's, with and without ``/v1``."""
 
 
 @dataclass(frozen=True, slots=True)
