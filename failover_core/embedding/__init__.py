@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from failover_core.embedding.cache import CacheStatistics, VectorCache
 from failover_core.embedding.embedder import Embedder
 from failover_core.embedding.protocol import EmbeddingClient, Kind
 from failover_core.embedding.space import EmbeddingSpace
@@ -9,10 +10,12 @@ from failover_core.embedding.verification import TOLERANCE, Vectors, Verify
 
 __all__ = [
     "TOLERANCE",
+    "CacheStatistics",
     "Embedder",
     "EmbeddingClient",
     "EmbeddingSpace",
     "Kind",
+    "VectorCache",
     "Vectors",
     "Verify",
 ]

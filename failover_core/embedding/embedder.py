@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, Unpack
 
+from failover_core.embedding.cache import Cache, cache_for
 from failover_core.embedding.protocol import Kind
 from failover_core.embedding.space import CANARY, EmbeddingSpace, known_space
 from failover_core.embedding.texts import checked_texts
@@ -65,12 +66,13 @@ class Embedder:
         batch_size: texts of one request at the most.
         spread: whether the requests of a job go to all targets at once, as each one frees up;
             else one after the other, in the order of the strategy.
+        cache: keeps vectors of the space, so that they need not be asked for again.
 
     Raises:
         ConfigurationError: a setting is out of range.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - independent settings, each by its name
         self,
         begin: Begin,
         targets: Sequence[Target],
@@ -81,6 +83,7 @@ class Embedder:
         tolerance: float = TOLERANCE,
         batch_size: int = 256,
         spread: bool = True,
+        cache: Cache = None,
     ) -> None:
         if batch_size < 1:
             message = f"batch_size is {batch_size}; it must be 1 or more"
@@ -93,6 +96,7 @@ class Embedder:
         self._spread = spread
         self._places = sum(map(places_of, targets)) if spread else 1
         self.verification = Verification(known_space(space, dimension), verify, tolerance)
+        self.cache = cache_for(self.verification, cache)
 
     def embed(self, texts: Iterable[str], kind: Kind) -> Vectors:
         """Return one vector per text, in the order of the texts: float32, ``(n, dimension)``.
@@ -107,17 +111,21 @@ class Embedder:
             EmbeddingSpaceMismatchError: only targets of another space could have answered.
             AllTargetsFailedError: no target could embed any of the texts.
         """
-        work = Work(checked_texts(texts), self._limits)
+        work = self._work(texts, kind)
         if not self.verification.has_reference(kind):
             self._serve(work, kind, at_most=1)
+        if self.cache:
+            work.fill(self.cache.known(self.verification, kind, work.unsent))
         together(partial(self._serve, work, kind), min(self._places, work.requests))
         return work.vectors()
 
     async def aembed(self, texts: Iterable[str], kind: Kind) -> Vectors:
         """Return what ``embed`` returns. A cancelled job sends nothing further."""
-        work = Work(checked_texts(texts), self._limits)
+        work = self._work(texts, kind)
         if not self.verification.has_reference(kind):
             await self._aserve(work, kind, at_most=1)
+        if self.cache:
+            work.fill(await self.cache.aknown(self.verification, kind, work.unsent))
         await atogether(partial(self._aserve, work, kind), min(self._places, work.requests))
         return work.vectors()
 
@@ -162,6 +170,11 @@ class Embedder:
             await self.aembed([CANARY], kind)
         return self.verification.space
 
+    def _work(self, texts: Iterable[str], kind: Kind) -> Work:
+        # Nothing is read from a cache before a first answer has told whose vectors may be.
+        is_to_tell = self.cache is not None and not self.verification.has_reference(kind)
+        return Work(checked_texts(texts), self._limits, first=1 if is_to_tell else None)
+
     def _serve(self, work: Work, kind: Kind, at_most: int | None = None) -> None:
         """Work off what there is, or so many pieces of it."""
         for piece in islice(iter(work.take, None), at_most):
@@ -174,6 +187,8 @@ class Embedder:
                     raise
             else:
                 work.keep(piece, vectors)
+                if self.cache:
+                    self.cache.keep(self.verification, kind, piece.texts, vectors)
 
     async def _aserve(self, work: Work, kind: Kind, at_most: int | None = None) -> None:
         """Do what ``_serve`` does."""
@@ -187,6 +202,8 @@ class Embedder:
                     raise
             else:
                 work.keep(piece, vectors)
+                if self.cache:
+                    await self.cache.akeep(self.verification, kind, piece.texts, vectors)
 
     def _begin(self, work: Work, kind: Kind) -> Call:
         options = CallOptions()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -57,27 +57,43 @@ class Work:
     Args:
         texts: of the job; of those that are equal only one is sent.
         limits: how much goes into one request; learns from what is refused.
+        first: texts of the first request at the most; None is as many as of any other.
     """
 
     texts: Sequence[str]
     limits: Limits
+    first: int | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        places: dict[str, int] = {}
-        self._place_of = [places.setdefault(text, len(places)) for text in self.texts]
-        self._distinct = list(places)
-        self._next = 0
+        self._distinct = list(dict.fromkeys(self.texts))
+        self._next = self._known = 0
         self._again: deque[Piece] = deque()
         self._vectors: Vectors | None = None
-        self._has_vector = np.zeros(len(places), np.bool_)
+        self._has_vector = np.zeros(len(self._distinct), np.bool_)
         self._refused: dict[int, Exception] = {}
         self._stopped: BaseException | None = None
 
     @property
     def requests(self) -> int:
         """The requests that it takes, more or less."""
-        return -(-len(self._distinct) // self.limits.items)
+        return -(-(len(self._distinct) - self._known) // self.limits.items)
+
+    @property
+    def unsent(self) -> Sequence[str]:
+        """The texts that no request was made of yet."""
+        return self._distinct[self._next :]
+
+    def fill(self, known: Mapping[str, Vectors]) -> None:
+        """Take vectors of unsent texts that need no request, while nothing is on its way."""
+        if not known:
+            return
+        to_send = [text for text in self.unsent if text not in known]
+        piece = Piece(self._next, list(known))
+        self._distinct[self._next :] = [*known, *to_send]
+        self._next += len(known)
+        self._known = len(known)
+        self.keep(piece, np.stack(list(known.values())))
 
     def take(self) -> Piece | None:
         """Return texts to send next; None if there are none left."""
@@ -88,6 +104,8 @@ class Work:
                 return self._again.popleft()
             start = self._next
             self._next = self.limits.end_of_request(self._distinct, start)
+            if self.first and not start:
+                self._next = min(self._next, self.first)
             return Piece(start, self._distinct[start : self._next]) if start < self._next else None
 
     def keep(self, piece: Piece, vectors: Vectors) -> None:
@@ -136,8 +154,12 @@ class Work:
             raise self._error_of(0)
         if not self._has_vector.all():
             raise self._partial(self._vectors)
-        has_equals = len(self.texts) > len(self._distinct)
-        return self._vectors[self._place_of] if has_equals else self._vectors
+        is_as_given = self._distinct == self.texts
+        return self._vectors if is_as_given else self._vectors[self._places()]
+
+    def _places(self) -> list[int]:
+        places = {text: place for place, text in enumerate(self._distinct)}
+        return [places[text] for text in self.texts]
 
     def _stop(self, error: BaseException) -> None:
         self._stopped = self._stopped or error
@@ -149,7 +171,7 @@ class Work:
     def _partial(self, vectors: Vectors) -> PartialEmbeddingError:
         results: dict[int, Vectors] = {}
         errors: dict[int, Exception] = {}
-        for index, place in enumerate(self._place_of):
+        for index, place in enumerate(self._places()):
             if self._has_vector[place]:
                 results[index] = vectors[place]
             else:
