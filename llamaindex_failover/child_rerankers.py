@@ -28,6 +28,11 @@ class ChildReranker:
         self.emits_events = _emits_events(type(child))
         self._limits = [name for name in ("top_n", "top_k") if hasattr(child, name)]
 
+    @property
+    def limit(self) -> int | None:
+        """How many nodes the reranker returns of itself; None: nobody has said."""
+        return next((getattr(self.child, name) for name in self._limits), None)
+
     def keeping(self, top_n: int) -> BaseNodePostprocessor:
         """Return the reranker, set to return so many nodes."""
         other = {name: top_n for name in self._limits if getattr(self.child, name) != top_n}

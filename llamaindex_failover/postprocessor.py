@@ -51,7 +51,8 @@ class FailoverRerank(FailoverComponent, BaseNodePostprocessor):
         targets: rerankers, clients of this library, URLs (which need ``model``), or a
             ``Target`` of one of the first two. A wrapped reranker's own ``top_n`` is overruled.
         model: that URLs in ``targets`` serve.
-        top_n: nodes to keep at the most. Default: the first wrapped reranker's, or all.
+        top_n: nodes to keep at the most. Default: the first wrapped reranker's
+            own ``top_n`` or ``top_k``, or all.
         score_threshold: lowest score to keep, on the model's own scale. Default: keep all.
 
     Raises:
@@ -75,7 +76,9 @@ class FailoverRerank(FailoverComponent, BaseNodePostprocessor):
     def model_post_init(self, context: Any, /) -> None:
         """Build the router, and take over what the first target says of itself."""
         super().model_post_init(context)
-        self._take_from_first("top_n", "model")
+        self._take_from_first("model")
+        first = self.router.targets[0].client
+        self._fill_in("top_n", first.limit if isinstance(first, ChildReranker) else None)
         self._reranker()  # refuses settings that cannot be used
         targets = self.router.targets
         self._emitters = frozenset(str(one.name) for one in targets if emits_events(one.client))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
+from llama_index.core.postprocessor import TimeWeightedPostprocessor
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
@@ -51,6 +52,17 @@ class Speaking(ByLength):
         ranked = super()._postprocess_nodes(nodes, query_bundle)
         dispatcher.event(ReRankEndEvent(nodes=ranked))
         return ranked
+
+
+class SpeakingThenFailing(ByLength):
+    """A reranker that says that it begins, and then cannot."""
+
+    def _postprocess_nodes(self, nodes: Nodes, query_bundle: QueryBundle | None = None) -> Nodes:
+        dispatcher = get_dispatcher(__name__)
+        dispatcher.event(
+            ReRankStartEvent(query=query_bundle, nodes=nodes, top_n=self.top_n, model_name="m")
+        )
+        raise ConnectionError
 
 
 class Failing(ByLength):
@@ -143,6 +155,13 @@ def test_top_n_is_the_first_targets_if_it_is_not_given() -> None:
     assert rerank.top_n == 3
 
 
+def test_top_k_of_the_first_target_is_the_same_wish() -> None:
+    weighing = TimeWeightedPostprocessor(top_k=2)
+
+    assert FailoverRerank(targets=[weighing]).top_n == 2
+    assert FailoverRerank(targets=[weighing], top_n=None).top_n is None
+
+
 def test_the_threshold_applies_whoever_serves() -> None:
     for targets in ([ByLength()], [Failing(), ByLength()]):
         rerank = FailoverRerank(targets=targets, top_n=4, score_threshold=16.0)
@@ -198,14 +217,27 @@ async def test_events_are_one_pair(pair: Servers, rerank_over: MakeRerank, heard
         [ByLength()],
         [Speaking()],
         [Failing(), ByLength()],
+        [Failing(), Failing(), ByLength()],
         [FailoverRerank(targets=[ByLength()])],
     ],
-    ids=["silent", "speaking", "failing first", "nested"],
+    ids=["silent", "speaking", "failing first", "failing twice", "nested"],
 )
 def test_events_of_wrapped_rerankers_are_one_pair(targets: list[Any], heard: Heard) -> None:
     FailoverRerank(targets=targets).postprocess_nodes(nodes_of(), query_str=QUERY)
 
     assert heard.counts(*PAIR) == PAIR
+
+
+@pytest.mark.parametrize(
+    ("targets", "starts"),
+    [([Failing(), Speaking()], 2), ([SpeakingThenFailing(), ByLength()], 2), ([Speaking()], 1)],
+)
+def test_of_mixed_targets_each_call_ends_once(
+    targets: list[Any], starts: int, heard: Heard
+) -> None:
+    FailoverRerank(targets=targets).postprocess_nodes(nodes_of(), query_str=QUERY)
+
+    assert heard.counts(*PAIR) == {"ReRankStartEvent": starts, "ReRankEndEvent": 1}
 
 
 def test_nodes_of_one_id_keep_their_places() -> None:
