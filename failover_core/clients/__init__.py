@@ -19,6 +19,7 @@ from failover_core.clients.registry import (
 from failover_core.clients.settings import ClientOptions, ClientSettings
 from failover_core.clients.tei import TEIClient
 from failover_core.clients.voyage import VoyageClient
+from failover_core.engine.usage import Usage, metered
 
 __all__ = [
     "PROVIDERS",
@@ -36,8 +37,10 @@ __all__ = [
     "RequestLimits",
     "RerankEndpoint",
     "TEIClient",
+    "Usage",
     "VoyageClient",
     "clients_from_urls",
+    "metered",
     "own_urls",
     "paired_with_keys",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import re
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -11,6 +12,8 @@ import orjson
 from failover_core.errors import ConfigurationError
 
 T = TypeVar("T")
+
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,5 +44,14 @@ def encoded(post: Post) -> bytes:
     try:
         return orjson.dumps(post.payload)
     except orjson.JSONEncodeError:
-        message = f"{post.path}: a text is not valid Unicode (a lone surrogate); remove it"
+        where = next(_broken_texts(post.payload or {}), "a text")
+        message = f"{post.path}: {where} is not valid Unicode (a lone surrogate); remove it"
         raise ConfigurationError(message) from None
+
+
+def _broken_texts(payload: dict[str, Any]) -> Iterator[str]:
+    """Yield the places of texts that no encoding has."""
+    for field, value in payload.items():
+        for place, text in enumerate(value if isinstance(value, list) else [value]):
+            if isinstance(text, str) and _SURROGATE.search(text):
+                yield f"{field}[{place}] of the request" if isinstance(value, list) else field

@@ -54,9 +54,9 @@ class FaultServer:
         max_concurrency: requests served at once, while others wait; None is unlimited.
         offers_base64: whether vectors come in base64 if asked for.
         certificate: file (PEM) with a certificate and its key, to speak HTTPS; None is HTTP.
-        provider: whose protocol it speaks: ``"infinity"`` or ``"openai"`` (which are one), ``"tei"``,
-            ``"cohere"``, ``"jina"``, ``"voyage"`` or ``"ollama"``, with its paths, answers,
-            errors and limits, and no others.
+        provider: whose protocol it speaks: ``"infinity"`` or ``"openai"``, which are one here;
+            ``"tei"``, ``"cohere"``, ``"jina"``, ``"voyage"`` or ``"ollama"``, each with its own
+            paths, answers, errors and limits.
 
     Raises:
         ConfigurationError: the port is taken, the certificate cannot be used, or the provider is

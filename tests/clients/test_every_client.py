@@ -18,16 +18,15 @@ from failover_core.clients import (
     RequestLimits,
     RerankEndpoint,
     clients_from_urls,
+    metered,
 )
 from failover_core.embedding.protocol import EmbeddingClient
-from failover_core.engine.usage import metered
 from failover_core.errors import (
     ConfigurationError,
     ErrorClass,
     MalformedResponseError,
     ResponseStatusError,
 )
-from failover_core.reranking import Reranker
 from failover_core.reranking.protocol import RerankClient
 from failover_core.testing import FaultServer, faults
 from tests.clients.servers import KEY, Door
@@ -38,8 +37,6 @@ INDEXED = {"infinity", "openai", "jina", "voyage"}
 TEXTS = [f"text number {number}" for number in range(8)]
 
 Serve = Callable[..., FaultServer]
-SPOKEN = {"openai": "infinity"}
-"""Whose protocol the fault server speaks for a client, where it has another name."""
 
 BASE = {"openai": "/v1", "jina": "/v1", "voyage": "/v1"}
 
@@ -49,8 +46,7 @@ def serve() -> Iterator[Serve]:
     with ExitStack() as stack:
 
         def start(provider: str, **settings: Any) -> FaultServer:
-            spoken = SPOKEN.get(provider, provider)
-            return stack.enter_context(FaultServer(provider=spoken, **settings))
+            return stack.enter_context(FaultServer(provider=provider, **settings))
 
         yield start
 
@@ -82,6 +78,14 @@ def test_what_is_no_text_is_refused_before_anything_is_sent(
                 with pytest.raises(ConfigurationError):
                     door.rerank(client, texts)
     assert server.requests == []
+
+
+def test_the_text_that_is_not_valid_unicode_is_named_by_its_place(door: Door, serve: Serve) -> None:
+    with connect("cohere", serve("cohere")) as client:
+        with pytest.raises(ConfigurationError, match=r"^/v2/embed: texts\[1\] of the request is"):
+            door.embed(client, ["fine", "\ud800"])
+        with pytest.raises(ConfigurationError, match=r"^/v2/rerank: query is not valid"):
+            door.rerank(client, ["fine"], query="\udfff")
 
 
 @pytest.mark.parametrize("provider", RERANKING)
@@ -311,17 +315,14 @@ def test_any_vendors_reranker_stands_in_for_any_other(door: Door, serve: Serve) 
     servers = {provider: serve(provider) for provider in RERANKING}
     clients = {name: connect(name, server, name=name) for name, server in servers.items()}
     router = Router(list(clients.values()))
-    reranker = Reranker(router.begin, top_n=2)
-    query, documents = "volcano", ["bread", "a volcano erupts", "the stock exchange"]
+    documents = ["bread", "a volcano erupts", "the stock exchange"]
     for alive in RERANKING:
         for name, server in servers.items():
             server.fault = None if name == alive else faults.Status(500)
+            server.clear()
         router.reset()
-        ranking = reranker.rerank(
-            len(documents), lambda client: door.rerank(client, documents, 2, query=query)
-        )
-        assert ranking.ranked[0].index == 1
-        assert len(ranking.ranked) == 2
-        assert ranking.report["target"] == alive
+        ranked = router.run(lambda client: door.rerank(client, documents, 2, query="volcano"))
+        assert (ranked[0].index, len(ranked)) == (1, 2)
+        assert [name for name, server in servers.items() if server.served] == [alive]
     for client in clients.values():
         client.close()

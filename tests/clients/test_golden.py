@@ -14,8 +14,7 @@ import numpy as np
 import orjson
 import pytest
 
-from failover_core.clients import PROVIDERS, Description, HealthEndpoint
-from failover_core.engine.usage import metered
+from failover_core.clients import PROVIDERS, Description, HealthEndpoint, metered
 from failover_core.errors import ErrorClass, MalformedResponseError, ResponseStatusError
 from failover_core.reranking.protocol import RankedDocument
 from tests.clients.servers import KEY, Door, RawServer, answer

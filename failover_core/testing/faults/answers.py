@@ -58,7 +58,9 @@ class TooLarge(Fault):
     async def play(self, exchange: Exchange) -> None:
         """Refuse the request, or answer it."""
         body = exchange.request.body or {}
-        found = next((body[name] for name in _LISTS if isinstance(body.get(name), list)), [])
+        found: list[Any] = next(
+            (body[name] for name in _LISTS if isinstance(body.get(name), list)), []
+        )
         reply = exchange.reply
         await exchange.send(Status(413).spoil(reply) if len(found) > self.items else reply)
 

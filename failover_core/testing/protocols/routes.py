@@ -31,7 +31,7 @@ DIALECTS: dict[str, Dialect | None] = {
     "voyage": VOYAGE,
     "ollama": OLLAMA,
 }
-"""What a server may speak. What is spoken inside is Infinity's and OpenAI's, with and without ``/v1``."""
+"""What a server may speak. None is what is spoken inside: Infinity's and OpenAI's."""
 
 
 @dataclass(frozen=True, slots=True)
