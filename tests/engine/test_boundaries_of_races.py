@@ -219,7 +219,16 @@ async def test_a_loser_is_cancelled_without_a_complaint(complaints: list[Any]) -
     assert complaints == []
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Make the interrupt key work, which a shell turns off for what it runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs signals to a thread")
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_from_the_keyboard_ends_a_race_and_blames_nobody() -> None:
     over = threading.Event()
 
