@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
 from langchain_core.embeddings import Embeddings
+from pydantic import Field, field_validator
 
 from failover_core.children import UnfitError, check_one_model
 from failover_core.clients import clients_from_urls
@@ -21,8 +22,10 @@ from failover_core.embedding import (
     EmbeddingClient,
     EmbeddingSpace,
     Kind,
+    VectorCache,
     Verify,
 )
+from failover_core.embedding.cache import Cache, cache_of
 from failover_core.engine.strategies import Strategy
 from failover_core.errors import ConfigurationError
 from failover_core.policy import FailoverPolicy
@@ -30,7 +33,7 @@ from failover_core.targets import Target, model_of
 from langchain_failover.choices import begin
 from langchain_failover.pool import Pool, UrlPooled
 
-_OF_EMBEDDER = ("dimension", "space", "verify", "tolerance", "batch_size", "spread")
+_OF_EMBEDDER = ("dimension", "space", "verify", "tolerance", "batch_size", "spread", "cache")
 
 
 class _EmbeddingPool(Pool):
@@ -91,6 +94,16 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
     spread: bool = True
     """Whether the requests of one call go to all targets at once."""
 
+    cache: Cache = Field(default=None, exclude=True)
+    """Keeps vectors, apart by space, kind and text: True for one in memory, a path for one on
+    disk, or a ``VectorCache``, which several pools may share. Once set, it is a ``VectorCache``
+    (``embeddings.cache.statistics``) or None."""
+
+    @field_validator("cache", mode="plain")
+    @classmethod
+    def _open_cache(cls, given: Any) -> VectorCache | None:
+        return cache_of(given)
+
     @classmethod
     def from_urls(
         cls,
@@ -113,8 +126,8 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
             policy: see ``FailoverPolicy``.
             strategy: see ``failover_core.Router``.
             **options: further fields of this class (``dimension``, ``space``, ``verify``,
-                ``tolerance``, ``batch_size``, ``spread``), and options of the clients, such as
-                ``timeout`` (see ``failover_core.clients.ClientOptions``).
+                ``tolerance``, ``batch_size``, ``spread``, ``cache``), and options of the clients,
+                such as ``timeout`` (see ``failover_core.clients.ClientOptions``).
 
         Raises:
             ConfigurationError: a URL, a key or a setting cannot be used.
