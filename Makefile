@@ -62,6 +62,7 @@ bench: $(READY) ## measure what the engine adds, under LangChain too, and the cl
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.langchain_calls
 	$(BIN)/python -m benchmarks.transports
+	$(BIN)/python -m benchmarks.embedding
 
 simulate: $(READY) ## play the outages of docs/simulation.md in virtual time, and draw them anew
 	$(BIN)/python -m benchmarks.simulate --docs docs

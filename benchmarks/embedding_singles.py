@@ -1,0 +1,145 @@
+"""Calls of one text each, many at once: ours beside bare httpx."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass
+from statistics import median, quantiles
+
+import httpx
+
+from benchmarks.embedding_peers import peers
+from benchmarks.tables import Goal, Row
+from failover_core import Router
+from failover_core.clients import InfinityClient
+from failover_core.embedding import Embedder, Kind
+from langchain_failover import FailoverEmbeddings
+from llamaindex_failover import FailoverEmbedding
+
+CONCURRENCY = 64
+CALLS = 20
+"""Calls that each thread or task makes in a round."""
+
+TEXT = "What does the pilot count?"
+BODY = {"model": "m", "input": [TEXT], "encoding_format": "base64"}
+
+KEEPING = httpx.Limits(max_connections=CONCURRENCY, max_keepalive_connections=CONCURRENCY)
+"""Of a second bare client: by default, httpx keeps 20 connections and opens the others anew."""
+
+Call = Callable[[], object]
+AsyncCall = Callable[[], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Seconds that each call took, and all of them together."""
+
+    each: list[float]
+    whole: float
+
+
+def rows(url: str, rounds: int) -> Iterator[Row]:
+    """Measure, and yield the rows of the table."""
+    results: dict[str, list[Round]] = {}
+    for _ in range(rounds):
+        for name, result in {**_threads(url), **asyncio.run(_tasks(url))}.items():
+            results.setdefault(name, []).append(result)
+    for ours in ("Embedder.aembed", "aembed_query", "aget_query_embedding"):
+        yield _rate(results, ours, "httpx.AsyncClient", 10)
+    yield _rate(results, "Embedder.aembed", "httpx.AsyncClient, keeping 64", None)
+    yield _rate(results, "aembed_query", "langchain-openai, async", 10)
+    yield _tail(results["Embedder.aembed"])
+    yield _rate(results, "Embedder.embed", "httpx.Client", 1)
+    yield _rate(results, "Embedder.embed", "httpx.Client, keeping 64", None)
+
+
+def _rate(results: dict[str, list[Round]], ours: str, theirs: str, at_least: float | None) -> Row:
+    pairs = list(zip(results[ours], results[theirs], strict=True))
+    ratio = median(their.whole / our.whole for our, their in pairs)
+    rates = [median(len(one.each) / one.whole for one in results[name]) for name in (ours, theirs)]
+    what = f"{CONCURRENCY} at once, 1 text: {ours} against {theirs}"
+    own, its = (f"{rate:,.0f}/s" for rate in rates)
+    return Row(what, own, its, Goal(ratio, at_least=at_least))
+
+
+def _tail(rounds: list[Round]) -> Row:
+    medians = [median(one.each) for one in rounds]
+    p99s = [quantiles(one.each, n=100)[98] for one in rounds]
+    ratio = median(p99 / usual for p99, usual in zip(p99s, medians, strict=True))
+    what = f"{CONCURRENCY} at once, 1 text: p99 of Embedder.aembed against its median"
+    p99, usual = (f"{median(values) * 1e3:.1f} ms" for values in (p99s, medians))
+    return Row(what, p99, usual, Goal(ratio, at_most=2))
+
+
+def _threads(url: str) -> dict[str, Round]:
+    with ExitStack() as stack:
+        plain = stack.enter_context(httpx.Client())
+        keeping = stack.enter_context(httpx.Client(limits=KEEPING))
+        core = _embedder(stack.enter_context(InfinityClient(url, model="m")))
+        calls: dict[str, Call] = {
+            "httpx.Client": lambda: plain.post(f"{url}/embeddings", json=BODY).json(),
+            "httpx.Client, keeping 64": lambda: keeping.post(f"{url}/embeddings", json=BODY).json(),
+            "Embedder.embed": lambda: core.embed([TEXT], Kind.QUERY),
+        }
+        return {name: _in_threads(call) for name, call in calls.items()}
+
+
+def _in_threads(call: Call) -> Round:
+    def timed(_: int) -> float:
+        started = time.perf_counter()
+        call()
+        return time.perf_counter() - started
+
+    with ThreadPoolExecutor(CONCURRENCY) as threads:
+        list(threads.map(timed, range(CONCURRENCY)))  # connections are opened
+        started = time.perf_counter()
+        each = list(threads.map(timed, range(CONCURRENCY * CALLS)))
+        return Round(each, time.perf_counter() - started)
+
+
+async def _tasks(url: str) -> dict[str, Round]:
+    async with AsyncExitStack() as stack:
+        plain = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
+        keeping = await stack.enter_async_context(httpx.AsyncClient(timeout=60, limits=KEEPING))
+        core = _embedder(await stack.enter_async_context(InfinityClient(url, model="m")))
+        langchain = FailoverEmbeddings.from_urls(url, model="m")
+        llamaindex = FailoverEmbedding.from_urls(url, model="m")
+        peer = peers(url)["langchain-openai"]
+
+        async def posted(client: httpx.AsyncClient) -> object:
+            return (await client.post(f"{url}/embeddings", json=BODY)).json()
+
+        calls: dict[str, AsyncCall] = {
+            "httpx.AsyncClient": lambda: posted(plain),
+            "httpx.AsyncClient, keeping 64": lambda: posted(keeping),
+            "Embedder.aembed": lambda: core.aembed([TEXT], Kind.QUERY),
+            "aembed_query": lambda: langchain.aembed_query(TEXT),
+            "aget_query_embedding": lambda: llamaindex.aget_query_embedding(TEXT),
+            "langchain-openai, async": lambda: peer.query(TEXT),
+        }
+        return {name: await _in_tasks(call) for name, call in calls.items()}
+
+
+async def _in_tasks(call: AsyncCall) -> Round:
+    each: list[float] = []
+
+    async def worker(calls: int) -> None:
+        for _ in range(calls):
+            started = time.perf_counter()
+            await call()
+            each.append(time.perf_counter() - started)
+
+    await asyncio.gather(*(worker(1) for _ in range(CONCURRENCY)))  # connections are opened
+    each.clear()
+    started = time.perf_counter()
+    await asyncio.gather(*(worker(CALLS) for _ in range(CONCURRENCY)))
+    return Round(each, time.perf_counter() - started)
+
+
+def _embedder(client: InfinityClient) -> Embedder:
+    router = Router([client])
+    return Embedder(router.begin, router.targets)
