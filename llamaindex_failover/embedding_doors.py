@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -63,16 +65,21 @@ class _Batches:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_over = False
 
-    def join(self) -> None:
+    @contextmanager
+    def join(self) -> Iterator[None]:
         """Make the running task one of them."""
         if self._is_over:
             raise asyncio.CancelledError
         if task := asyncio.current_task():
             self._tasks.add(task)
+        try:
+            yield
+        except Exception:
+            self._is_over = True
+            raise
 
     async def end(self, *, call_off: bool) -> None:
-        """Let no further one begin, and wait for those that have begun."""
-        self._is_over = True
+        """Wait for those that have begun when one has failed."""
         pending = [task for task in self._tasks if not task.done()]
         for task in pending:
             if call_off:
@@ -87,11 +94,10 @@ class _Batches:
 _current: ContextVar[_Batches | None] = ContextVar("failover_batches", default=None)
 
 
-def join_batches() -> None:
-    """Make the running task one of the batches of its call, if it is within one.
+def among_batches() -> AbstractContextManager[None]:
+    """Return the context of a batch: if it fails, no further one of its call begins.
 
-    Raises:
-        asyncio.CancelledError: another batch of the call has failed already.
+    Entering it raises CancelledError when another batch of the call has failed already.
     """
-    if batches := _current.get():
-        batches.join()
+    batches = _current.get()
+    return batches.join() if batches else nullcontext()

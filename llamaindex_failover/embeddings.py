@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from pathlib import Path
+from typing import Annotated, Any, Self
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
-from pydantic import Field, PrivateAttr, computed_field
+from pydantic import Field, PrivateAttr, SkipValidation, computed_field
 
 from failover_core import Router, Strategy
 from failover_core.children import check_one_model
 from failover_core.config import embedding_arguments, with_url_clients
-from failover_core.embedding import Embedder, Kind
+from failover_core.embedding import TOLERANCE, Embedder, EmbeddingSpace, Kind, Verify
 from failover_core.targets import model_of
 from llamaindex_failover.child_embedding import adapted
 from llamaindex_failover.components import FailoverComponent, Policy, build_router, child_of
-from llamaindex_failover.embedding_doors import EmbeddingDoors, join_batches
+from llamaindex_failover.embedding_doors import EmbeddingDoors, among_batches
 from llamaindex_failover.embedding_space import check_one_space, space_id
 from llamaindex_failover.embeddings_cache import SpaceCache
+from llamaindex_failover.instrumentation import traced_by_child
 
 _DEFAULT_BATCH_SIZE = 256
 
@@ -49,6 +51,10 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
             target says; None: all of them.
         embeddings_cache: a key-value store of LlamaIndex. Each vector space has collections of
             its own in it, one for queries and one for texts.
+        space: a saved vector space, or the path of its file. Default: that of the first answer.
+        verify: how targets are verified; see ``failover_core.embedding.Verify``.
+        tolerance: how far the canary's vector may be from the reference; 0.02 admits quantised
+            replicas.
 
     Raises:
         ConfigurationError: a target is no embedding, or the targets embed into different spaces.
@@ -59,6 +65,17 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
 
     embeddings_cache: Any = Field(default=None, exclude=True, repr=False)
     """Where vectors are kept. It is in no dump: a store may know the key of its database."""
+
+    space: Annotated[EmbeddingSpace | str | Path | None, SkipValidation] = Field(
+        default=None, exclude=True, repr=False, frozen=True
+    )
+    """The vector space that answers must be of; None takes that of the first one."""
+
+    verify: Verify = Field(default="canary", exclude=True, repr=False, frozen=True)
+    """How targets are verified."""
+
+    tolerance: float = Field(default=TOLERANCE, exclude=True, repr=False, frozen=True)
+    """How far the canary's vector may be from the reference."""
 
     _embedder: Embedder = PrivateAttr()
 
@@ -79,7 +96,9 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
             value = SpaceCache(value, self.space_id)
         super().__setattr__(name, value)
         if name == "embed_batch_size":
+            known = self._embedder.verification
             self._embedder = self._build_embedder()
+            self._embedder.verification = known
 
     @classmethod
     def class_name(cls) -> str:
@@ -98,34 +117,39 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
         embed_batch_size: int = _DEFAULT_BATCH_SIZE,
         policy: Policy = None,
         strategy: str | Strategy = "priority",
-        **client_options: Any,
+        **options: Any,
     ) -> Self:
         """Return an embedding over servers.
 
         Args:
             urls: base URLs, in a list or in one text with commas.
             model: the model, the same on every server.
-            provider: whose protocol they speak: ``"infinity"`` or ``"openai"``.
+            provider: whose protocol they speak: ``"infinity"``, ``"openai"`` or another one of
+                ``failover_core.clients``.
             api_key: one key, or several paired with the URLs, the last one also for the rest;
                 ``"${NAME}"`` reads it from an environment variable.
             dimension: of the vectors, if it is known beforehand.
             embed_batch_size: texts per request.
             policy: a FailoverPolicy or a dict of its settings.
             strategy: in which order targets are considered.
-            **client_options: such as ``timeout`` in seconds; see ``ClientSettings``.
+            **options: further fields of this class, such as ``space`` or ``embeddings_cache``,
+                and options of the clients, such as ``timeout`` in seconds; see
+                ``ClientSettings``.
 
         Raises:
             ConfigurationError: a URL, key or option cannot be used.
         """
+        own = {name: options.pop(name) for name in cls.model_fields.keys() & options.keys()}
         return cls(
             targets=with_url_clients(
-                urls, model=model, provider=provider, api_key=api_key, **client_options
+                urls, model=model, provider=provider, api_key=api_key, **options
             ),
             model_name=model,
             dimension=dimension,
             embed_batch_size=embed_batch_size,
             policy=policy,
             strategy=strategy,
+            **own,
         )
 
     @classmethod
@@ -154,15 +178,19 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
         child = child_of(self.router.targets[0])
         return space_id(child, model=model_of(self), dimension=self.dimension)
 
+    @traced_by_child
     def _get_query_embedding(self, query: str) -> Embedding:
         return self._embed([query], Kind.QUERY)[0]
 
+    @traced_by_child
     async def _aget_query_embedding(self, query: str) -> Embedding:
         return (await self._aembed([query], Kind.QUERY))[0]
 
+    @traced_by_child
     def _get_text_embedding(self, text: str) -> Embedding:
         return self._embed([text], Kind.PASSAGE)[0]
 
+    @traced_by_child
     async def _aget_text_embedding(self, text: str) -> Embedding:
         return (await self._aembed([text], Kind.PASSAGE))[0]
 
@@ -170,8 +198,8 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
         return self._embed(texts, Kind.PASSAGE)
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        join_batches()
-        return await self._aembed(texts, Kind.PASSAGE)
+        with among_batches():
+            return await self._aembed(texts, Kind.PASSAGE)
 
     def _embed(self, texts: list[str], kind: Kind) -> list[Embedding]:
         vectors: list[Embedding] = self._embedder.embed(texts, kind).tolist()
@@ -198,7 +226,10 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
         return Embedder(
             self.router.begin,
             self.router.targets,
+            space=self.space,
             dimension=self.dimension,
+            verify=self.verify,
+            tolerance=self.tolerance,
             batch_size=self.embed_batch_size,
         )
 

@@ -115,7 +115,7 @@ def test_vectors_follow_their_index(servers: Servers, embedding_over: MakeEmbedd
 
 
 def test_a_failed_batch_alone_moves_on(servers: Servers, embedding_over: MakeEmbedding) -> None:
-    embedding = embedding_over(servers, embed_batch_size=2)
+    embedding = embedding_over(servers, embed_batch_size=2, verify="declared")
     servers[0].script([None, Status(500), None, None])
 
     embedding.get_text_embedding_batch(TEXTS)
