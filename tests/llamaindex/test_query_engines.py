@@ -201,13 +201,15 @@ APPLICATIONS: list[Application] = [
     router_retriever,
 ]
 CHATS = {condense_question, context_chat, condense_plus_context}
-CONCURRENT = {asub_question, fusion}
-"""Their events come in any order."""
+STREAMS = {stream, astream, condense_question, context_chat}
+UNORDERED = {asub_question, fusion} | STREAMS
+"""Their events come in any order: some are concurrent, and a stream of an older LlamaIndex begins
+before it is read."""
 
 
 async def seen(application: Application, stack: Stack) -> Observed:
     seen = await observed(application, stack)
-    if application in CONCURRENT:
+    if application in UNORDERED:
         seen.events.sort()
     return seen
 

@@ -112,7 +112,9 @@ async def test_an_object_that_fails_moves_the_call_on() -> None:
         assert texts_of(nodes) == ["b"]
 
 
-async def test_a_query_engine_behind_an_index_node_keeps_its_metadata(pool: Pool) -> None:
+async def test_a_query_engine_behind_an_index_node_answers_as_over_the_bare_retriever(
+    pool: Pool,
+) -> None:
     embedding = MockEmbedding(3)
     document = Document(text="Paris is in France.", metadata={"source": "geography"})
     engine = VectorStoreIndex.from_documents([document], embed_model=embedding).as_query_engine(
@@ -121,17 +123,27 @@ async def test_a_query_engine_behind_an_index_node_keeps_its_metadata(pool: Pool
     pointer = IndexNode(text="France", index_id="france", obj=engine)
     index = VectorStoreIndex(nodes=[], objects=[pointer], embed_model=embedding)
 
-    for (node,) in await through_both_doors(pool(index.as_retriever(similarity_top_k=1))):
-        assert [one["source"] for one in node.metadata.values()] == ["geography"]
+    bare = index.as_retriever(similarity_top_k=1)
+
+    expected = [list(node.metadata.values()) for node in bare.retrieve("q")]
+
+    for nodes in await through_both_doors(pool(bare)):
+        assert [list(node.metadata.values()) for node in nodes] == expected
 
 
-async def test_equal_texts_of_different_documents_are_both_found(pool: Pool) -> None:
+async def test_equal_texts_of_different_documents_are_found_as_by_the_bare_retriever(
+    pool: Pool,
+) -> None:
     nodes = [TextNode(text="shared", id_=name) for name in "ab"]
     for node in nodes:
         node.relationships[NodeRelationship.SOURCE] = RelatedNodeInfo(node_id=f"of {node.id_}")
 
-    for answer in await through_both_doors(pool(SummaryIndex(nodes=nodes).as_retriever())):
-        assert {node.node.ref_doc_id for node in answer} == {"of a", "of b"}
+    bare = SummaryIndex(nodes=nodes).as_retriever()
+
+    expected = [node.node.ref_doc_id for node in bare.retrieve("q")]  # older ones drop the second
+
+    for answer in await through_both_doors(pool(bare)):
+        assert [node.node.ref_doc_id for node in answer] == expected
 
 
 async def test_a_recursive_retriever_goes_through_pools(pool: Pool) -> None:
