@@ -12,7 +12,8 @@ FailoverError
 │   └── UnavailableError            the target was not tried (disabled, or no time was left)
 ├── AllTargetsFailedError           no target could serve the call (an ExceptionGroup)
 │   └── EmbeddingSpaceMismatchError only targets of another vector space could have served it
-└── PartialEmbeddingError           some texts have no vector; it holds all other vectors
+├── PartialEmbeddingError           some texts have no vector; it holds all other vectors
+└── OutOfStepError                  some of the stores that are kept alike lack changes
 
 None of them derives from RuntimeError: LlamaIndex's ``asyncio_run`` would report it as a
 nested event loop. ConfigurationError is no ValueError, so that pydantic lets it out unwrapped.
@@ -187,11 +188,10 @@ class PartialEmbeddingError(FailoverError):
         self.errors = {start + index: error for index, error in self.errors.items()}
 
     def __str__(self) -> str:
-        shown = ", ".join(f"texts[{index}]" for index in list(self.errors)[:_SHOWN])
-        more = f" and {len(self.errors) - _SHOWN} more" if len(self.errors) > _SHOWN else ""
+        shown = _some([f"texts[{index}]" for index in self.errors])
         return (
             f"{len(self.errors)} of {len(self.errors) + len(self.results)} texts could not be "
-            f"embedded ({shown}{more}); the vectors of the others are in .results and what went "
+            f"embedded ({shown}); the vectors of the others are in .results and what went "
             "wrong in .errors, by index"
         )
 
@@ -200,8 +200,47 @@ class PartialEmbeddingError(FailoverError):
         return type(self), (self.results, errors)
 
 
+class OutOfStepError(FailoverError):
+    """Some of the stores that are to hold the same could not be changed; the others were.
+
+    Attributes:
+        lacking: by the name of a store, the ids of items that it may lack.
+        surplus: by the name of a store, the ids of items that it may still have.
+        errors: what went wrong, by the name of the store.
+    """
+
+    def __init__(
+        self,
+        lacking: Mapping[str, Sequence[str]],
+        surplus: Mapping[str, Sequence[str]],
+        errors: Mapping[str, Exception],
+    ) -> None:
+        super().__init__()
+        self.lacking = lacking
+        self.surplus = surplus
+        self.errors = errors
+        self.__cause__ = next(iter(errors.values()), None)
+
+    def __str__(self) -> str:
+        behind = [
+            f"{name!r} {what} {_some([repr(one) for one in ids])}"
+            for what, stores in (("lacks", self.lacking), ("still has", self.surplus))
+            for name, ids in stores.items()
+        ]
+        return f"{'; '.join(behind)}: call repair() when the store is back, or change it again"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        errors = {name: _picklable(error) for name, error in self.errors.items()}
+        return type(self), (self.lacking, self.surplus, errors)
+
+
 _SHOWN = 5
-"""Texts that a message names."""
+"""Texts, or ids, that a message names."""
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def _rebuild(cls: type[Exception], args: tuple[Any, ...], state: dict[str, Any]) -> Exception:

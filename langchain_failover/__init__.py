@@ -8,6 +8,7 @@ from failover_core.policy import FailoverPolicy
 from failover_core.targets import Target
 from langchain_failover.chat_models import FailoverChatModel
 from langchain_failover.embeddings import FailoverEmbeddings
+from langchain_failover.paired_stores import PairedStores
 from langchain_failover.rerankers import FailoverReranker
 from langchain_failover.retrievers import FailoverRetriever
 
@@ -18,5 +19,6 @@ __all__ = [
     "FailoverPolicy",
     "FailoverReranker",
     "FailoverRetriever",
+    "PairedStores",
     "Target",
 ]

@@ -10,7 +10,7 @@ import failover_core
 EXPORTED = """
     AllTargetsFailedError AttemptTimeoutError BreakerPolicy BrokenStreamError CallOptions
     Capability Clock ConfigurationError Dice EmbeddingSpaceMismatchError ErrorClass EventKind FailoverError FailoverEvent
-    FailoverPolicy Health HedgePolicy Latency MalformedResponseError PartialEmbeddingError PoolStatus Price
+    FailoverPolicy Health HedgePolicy Latency MalformedResponseError OutOfStepError PartialEmbeddingError PoolStatus Price
     ProbePolicy ResponseStatusError Resume RetryPolicy Router
     SpaceMismatchError State Sticky Strategy Target TargetError TargetStatus UnavailableError
     UnsupportedError

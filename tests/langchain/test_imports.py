@@ -17,6 +17,7 @@ EXPORTED = [
     "FailoverPolicy",
     "FailoverReranker",
     "FailoverRetriever",
+    "PairedStores",
     "Target",
 ]
 ROOT = Path(langchain_failover.__file__).parents[1]
