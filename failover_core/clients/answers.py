@@ -97,14 +97,16 @@ def counted(found: Any, count: int) -> list[Any]:
 def matrix(vectors: Sequence[Any]) -> NDArray[np.float32]:
     """Return vectors (lists of numbers, or base64 of little-endian float32) as ``(n, dim)``."""
     rows = [_vector(vector) for vector in vectors]
-    if len({row.size for row in rows}) != 1 or not rows[0].size:
-        message = "the answer's vectors are empty, or differ in dimension"
+    size = len(rows[0])
+    if not size or size % LITTLE_FLOAT.itemsize or any(len(row) != size for row in rows):
+        message = "the answer's vectors are empty, torn, or differ in dimension"
         raise MalformedResponseError(message)
-    stacked = np.stack(rows)
-    if not np.isfinite(stacked).all():
+    # Joined at once, in memory that may be written to.
+    joined = np.frombuffer(bytearray().join(rows), LITTLE_FLOAT).reshape(len(rows), -1)
+    if not np.isfinite(joined).all():
         message = "the answer's vectors hold numbers that are not finite"
         raise MalformedResponseError(message)
-    return stacked
+    return joined
 
 
 def ranking(
@@ -138,10 +140,11 @@ def _number(value: Any) -> float:
     return float(value)
 
 
-def _vector(value: Any) -> NDArray[np.float32]:
+def _vector(value: Any) -> bytes:
+    """Return a vector as little-endian float32."""
     try:
         if isinstance(value, str):
-            return np.frombuffer(binascii.a2b_base64(value, strict_mode=True), LITTLE_FLOAT)
+            return binascii.a2b_base64(value, strict_mode=True)
         numbers = np.array(value)
     except ValueError:
         message = "the answer has a vector that cannot be read"
@@ -150,4 +153,4 @@ def _vector(value: Any) -> NDArray[np.float32]:
         message = "the answer has a vector that is not a list of numbers"
         raise MalformedResponseError(message)
     with np.errstate(over="ignore"):  # what overflows is infinite, and refused as such
-        return numbers.astype(np.float32)
+        return numbers.astype(LITTLE_FLOAT).tobytes()

@@ -20,6 +20,7 @@ from failover_core.clients import answers
 from failover_core.clients.complaints import complaint
 from failover_core.clients.descriptions import Description
 from failover_core.clients.dialogue import Dialogue, Post, encoded
+from failover_core.clients.exchange import Request, Response, SecretHeaders
 from failover_core.clients.settings import ClientOptions, ClientSettings
 from failover_core.engine.deadline import current_deadline
 from failover_core.engine.usage import charge
@@ -73,7 +74,6 @@ class HttpClient:
         self._settings = settings = ClientSettings.model_validate(given)
         self._check_options()
         self._url = httpx.URL(settings.base_url)
-        self._paths: dict[str, httpx.URL] = {}
         self._headers = self._build_headers()
         # aiohttp takes a tenth of a second to import: not before somebody builds a client.
         from failover_core.clients.transport import Transport  # noqa: PLC0415
@@ -131,17 +131,19 @@ class HttpClient:
     def _check_options(self) -> None:
         """Refuse settings that the protocol has no words for."""
 
-    def _build_headers(self) -> httpx.Headers:
-        headers = {
-            "Host": self._url.netloc.decode("ascii"),
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",  # what is not compressed cannot be a bomb
-            "Content-Type": "application/json",
-            "User-Agent": "rag-failover",
-        }
+    def _build_headers(self) -> SecretHeaders:
+        headers = SecretHeaders(
+            {
+                "Host": self._url.netloc.decode("ascii"),
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",  # what is not compressed cannot be a bomb
+                "Content-Type": "application/json",
+                "User-Agent": "rag-failover",
+            }
+        )
         if key := self._settings.secret:
             headers["Authorization"] = f"Bearer {key}"
-        return httpx.Headers(headers)
+        return headers
 
     def _run(self, dialogue: Dialogue[T]) -> T:
         deadline = self._deadline()
@@ -152,7 +154,7 @@ class HttpClient:
             except StopIteration as stop:
                 return stop.value  # type: ignore[no-any-return]
             with self._timeouts():
-                response = self._transport.handle_request(self._request(post, deadline))
+                response = self._transport.send(self._request(post, deadline))
             proceed = self._reply(dialogue, post, response)
 
     async def _arun(self, dialogue: Dialogue[T]) -> T:
@@ -164,8 +166,7 @@ class HttpClient:
             except StopIteration as stop:
                 return stop.value  # type: ignore[no-any-return]
             with self._timeouts():
-                request = self._request(post, deadline)
-                response = await self._transport.handle_async_request(request)
+                response = await self._transport.asend(self._request(post, deadline))
             proceed = self._reply(dialogue, post, response)
 
     def _deadline(self) -> float:
@@ -180,31 +181,29 @@ class HttpClient:
             message = f"{self.name}: {error}"
             raise AttemptTimeoutError(message) from error
 
-    def _request(self, post: Post, deadline: float) -> httpx.Request:
-        url = self._paths.get(post.path)
-        if url is None:
-            url = self._paths[post.path] = httpx.URL(self._settings.base_url + post.path)
-        limits = {"deadline": deadline, "max_response_bytes": self._settings.max_response_bytes}
-        method, content = ("GET", None) if post.payload is None else ("POST", encoded(post))
-        return httpx.Request(method, url, headers=self._headers, content=content, extensions=limits)
+    def _request(self, post: Post, deadline: float) -> Request:
+        settings = self._settings
+        method, content = ("GET", b"") if post.payload is None else ("POST", encoded(post))
+        url = settings.base_url + post.path
+        return Request(method, url, self._headers, content, deadline, settings.max_response_bytes)
 
-    def _reply(self, dialogue: Dialogue[T], post: Post, response: httpx.Response) -> partial[Post]:
+    def _reply(self, dialogue: Dialogue[T], post: Post, response: Response) -> partial[Post]:
         """Return how the dialogue goes on after an answer."""
         try:
             return partial(dialogue.send, self._document(post, response))
         except ResponseStatusError as error:
             return partial(dialogue.throw, error)
 
-    def _document(self, post: Post, response: httpx.Response) -> Any:
+    def _document(self, post: Post, response: Response) -> Any:
         """Return the JSON of an answer, unless it is an error."""
         if response.headers.get("content-encoding", "identity") != "identity":
             message = f"{self.name} compressed an answer although told not to"
             raise MalformedResponseError(message)
-        failed = response.status_code >= _REDIRECT
+        failed = response.status >= _REDIRECT
         if not (failed or post.reads_json):
             return None
         try:
-            document = answers.decode(response.read())
+            document = answers.decode(response.content)
         except MalformedResponseError:
             if not failed:
                 raise
@@ -213,7 +212,7 @@ class HttpClient:
             raise complaint(
                 self.name,
                 post.path,
-                response.status_code,
+                response.status,
                 document,
                 retry_after=response.headers.get("retry-after"),
                 secret=self._settings.secret,

@@ -1,12 +1,12 @@
-"""The httpx transport of the clients: aiohttp's connections, sync and async, under a deadline.
+"""The transport of the clients: aiohttp's connections, sync and async, under a deadline.
 
 httpx's own async pool searches all its connections for each request and collapses at 64
-concurrent ones; its sync one knows timeouts of single operations but no deadline. Here every
-exchange
+concurrent ones; its sync one knows timeouts of single operations but no deadline; and its
+requests and answers alone cost as much as aiohttp's whole exchange. Its errors are those that
+users know. Here every exchange
 
-- ends at ``request.extensions["deadline"]`` (an instant of ``time.monotonic``), however slowly
-  the server trickles;
-- is bounded by ``request.extensions["max_response_bytes"]``;
+- ends at the request's ``deadline``, however slowly the server trickles;
+- is bounded by its ``max_response_bytes``;
 - is sent again, once and on a new connection, if the connection it reused had been closed while
   it rested. So a request must be one that may arrive twice; those of the clients only compute;
 - follows no redirect, keeps no cookie, and reads no proxy from the environment.
@@ -24,14 +24,15 @@ from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import cache
-from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import aiohttp
 import httpx
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
-from failover_core.clients.io_thread import PATIENCE, submit
+from failover_core.clients.exchange import Request, Response
+from failover_core.clients.io_thread import PATIENCE, result_of, submit
 from failover_core.errors import MalformedResponseError
 
 _REST = 4.0
@@ -53,7 +54,7 @@ _ERRORS: tuple[tuple[type[Exception], type[httpx.TransportError], str], ...] = (
 )
 
 
-class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
+class Transport:
     """Carries the requests of any thread, event loop or forked process to one server.
 
     Args:
@@ -77,17 +78,22 @@ class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         self._sessions: _Sessions = {}
         weakref.finalize(self, _close, self._sessions).atexit = False
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request and return its response, read to the end."""
+    def send(self, request: Request) -> Response:
+        """Send a request and return its answer.
+
+        Raises:
+            MalformedResponseError: the answer is too long.
+            httpx.TransportError: there is none.
+        """
         exchange = submit(self._send(request))
         try:
             return exchange.result()
         finally:
             exchange.cancel()  # when the caller was interrupted; else it is over
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request and return its response, read to the end."""
-        return await asyncio.wrap_future(submit(self._send(request)))
+    async def asend(self, request: Request) -> Response:
+        """Do what ``send`` does."""
+        return await result_of(submit(self._send(request)))
 
     def close(self) -> None:
         """Close the connections; a later request opens new ones."""
@@ -97,9 +103,9 @@ class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close the connections; a later request opens new ones."""
         if closing := _close(self._sessions):
-            await asyncio.wrap_future(closing)
+            await result_of(closing)
 
-    async def _send(self, request: httpx.Request) -> httpx.Response:
+    async def _send(self, request: Request) -> Response:
         try:
             return await self._exchange_or_repeat(request)
         except (aiohttp.ClientError, OSError) as error:
@@ -108,24 +114,24 @@ class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         # what the server sent, a key among it.
         raise kind(words)
 
-    async def _exchange_or_repeat(self, request: httpx.Request) -> httpx.Response:
-        trace = SimpleNamespace(is_reused=False)
+    async def _exchange_or_repeat(self, request: Request) -> Response:
         try:
-            return await self._exchange(request, trace)
+            return await self._exchange(request)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
             # A connection that had rested was closed meanwhile: that is not an answer.
-            if not trace.is_reused:
+            line = _line.get()
+            if line is None or not line.is_reused:
                 raise
-        return await self._exchange(request, trace)
+        return await self._exchange(request)
 
-    async def _exchange(self, request: httpx.Request, trace: SimpleNamespace) -> httpx.Response:
-        left: float = request.extensions["deadline"] - time.monotonic()
+    async def _exchange(self, request: Request) -> Response:
+        left = request.deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
         body = request.content
         sending = self._session().request(
             request.method,
-            str(request.url),
+            request.url,
             # aiohttp sends a file piece by piece; so many bytes at once would hold up the others.
             data=io.BytesIO(body) if len(body) > _AT_ONCE else body,
             headers=request.headers,
@@ -135,29 +141,21 @@ class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
                 ceil_threshold=_NEVER,  # or aiohttp rounds timeouts above 5 s up to whole seconds
             ),
             allow_redirects=False,
-            trace_request_ctx=trace,
         )
         try:
             async with sending as response:
-                content = await _bounded(response, request.extensions["max_response_bytes"])
+                content = await _bounded(response, request.max_response_bytes)
         except BaseException:
             # aiohttp closes it, which waits until the server has read what was sent to it.
-            if connection := _connection.get():
-                connection.abort()
+            if line := _line.get():
+                line.transport.abort()
             raise
-        return httpx.Response(
-            response.status,
-            headers=list(response.raw_headers),
-            stream=httpx.ByteStream(content),
-            request=request,
-        )
+        return Response(response.status, response.headers, content)
 
     def _session(self) -> aiohttp.ClientSession:
         """Return the session of the I/O thread's loop; a forked process has another loop."""
         loop = asyncio.get_running_loop()
         if loop not in self._sessions:
-            reuse = aiohttp.TraceConfig()
-            reuse.on_connection_reuseconn.append(_note_reuse)
             self._sessions[loop] = session = aiohttp.ClientSession(
                 connector=_Connector(
                     ssl=self._ssl_context or True,
@@ -166,17 +164,27 @@ class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
-                trace_configs=[reuse],
             )
             _OPEN[session] = loop
         return self._sessions[loop]
 
 
-_connection: ContextVar[asyncio.Transport | None] = ContextVar("_connection", default=None)
-"""The connection of the running exchange, as soon as it has one."""
+class _Line(NamedTuple):
+    """The connection of an exchange, and whether it has served one before."""
+
+    transport: asyncio.Transport
+    is_reused: bool
+
+
+_line: ContextVar[_Line | None] = ContextVar("_line", default=None)
+"""That of the running exchange, as soon as it has one."""
 
 
 class _Connector(aiohttp.TCPConnector):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._used: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
+
     async def connect(
         self,
         req: aiohttp.ClientRequest,
@@ -184,7 +192,9 @@ class _Connector(aiohttp.TCPConnector):
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's signature
     ) -> Connection:
         connection = await super().connect(req, traces, timeout)
-        _connection.set(connection.transport)
+        if transport := connection.transport:
+            _line.set(_Line(transport, transport in self._used))
+            self._used.add(transport)
         return connection
 
 
@@ -198,10 +208,6 @@ async def _bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
             raise MalformedResponseError(message)
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-async def _note_reuse(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
-    context.trace_request_ctx.is_reused = True
 
 
 _Sessions = dict[asyncio.AbstractEventLoop, aiohttp.ClientSession]

@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from multidict import CIMultiDict
 
 from failover_core.classify import classify
 from failover_core.clients import (
@@ -29,6 +30,7 @@ from failover_core.clients import (
     RerankEndpoint,
     TEIClient,
 )
+from failover_core.clients.exchange import Request, Response
 from failover_core.errors import ErrorClass, TargetError
 from failover_core.reranking.protocol import RankedDocument
 from tests.clients import fuzzing
@@ -123,25 +125,23 @@ class Account:
             assert number / 50 < self.ends["answered"] < number / 2
 
 
-class Mutating(httpx.BaseTransport, httpx.AsyncBaseTransport):
+class Mutating:
     """Stands where the client's transport is, and answers without a socket."""
 
     def __init__(self, dice: random.Random, healthy: Any) -> None:
         self._dice = dice
         self._healthy = healthy
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
+    def send(self, request: Request) -> Response:
         dice = self._dice
         content = fuzzing.body(dice, self._healthy)
-        return httpx.Response(
-            fuzzing.status(dice),
-            headers=[(name.encode(), value.encode()) for name, value in fuzzing.headers(dice)],
-            stream=httpx.ByteStream(content),
-            request=request,
-        )
+        return Response(fuzzing.status(dice), CIMultiDict(fuzzing.headers(dice)), content)
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return self.handle_request(request)
+    async def asend(self, request: Request) -> Response:
+        return self.send(request)
+
+    def close(self) -> None:
+        pass
 
 
 @pytest.mark.parametrize("seeds", parts(ci=5_000, full=100_000), ids=seeds_of)
