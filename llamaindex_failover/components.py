@@ -26,7 +26,7 @@ Policy = FailoverPolicy | dict[str, Any] | None
 
 logger = logging.getLogger("llamaindex_failover")
 
-_MAY_BE_OF_THIS_PROCESS = {"embeddings_cache", "rate_limiter"}
+_MAY_BE_OF_THIS_PROCESS = {"cache", "embeddings_cache", "rate_limiter"}
 """Fields that hold locks and connections, more often than not."""
 
 

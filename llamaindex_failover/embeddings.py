@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
-from pydantic import Field, PrivateAttr, SkipValidation, computed_field
+from pydantic import Field, PlainValidator, PrivateAttr, SkipValidation, computed_field
 
 from failover_core import Router, Strategy
 from failover_core.children import check_one_model
 from failover_core.config import embedding_arguments, with_url_clients
 from failover_core.embedding import TOLERANCE, Embedder, EmbeddingSpace, Kind, Verify
+from failover_core.embedding.cache import Cache, cache_of
 from failover_core.targets import model_of
 from llamaindex_failover.child_embedding import adapted
+from llamaindex_failover.choices import begin
 from llamaindex_failover.components import FailoverComponent, Policy, build_router, child_of
 from llamaindex_failover.embedding_doors import EmbeddingDoors, among_batches
 from llamaindex_failover.embedding_space import check_one_space, space_id
@@ -55,6 +58,9 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
         verify: how targets are verified; see ``failover_core.embedding.Verify``.
         tolerance: how far the canary's vector may be from the reference; 0.02 admits quantised
             replicas.
+        cache: this library's own cache, which unlike ``embeddings_cache`` knows spaces by what
+            the servers answer: True for one in memory, a path for one on disk, or a
+            ``failover_core.embedding.VectorCache``.
 
     Raises:
         ConfigurationError: a target is no embedding, or the targets embed into different spaces.
@@ -76,6 +82,11 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
 
     tolerance: float = Field(default=TOLERANCE, exclude=True, repr=False, frozen=True)
     """How far the canary's vector may be from the reference."""
+
+    cache: Annotated[Cache, PlainValidator(cache_of)] = Field(
+        default=None, exclude=True, repr=False, frozen=True
+    )
+    """Where vectors are kept, apart by space, kind and text; once set, a ``VectorCache``."""
 
     _embedder: Embedder = PrivateAttr()
 
@@ -224,13 +235,14 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
 
     def _build_embedder(self) -> Embedder:
         return Embedder(
-            self.router.begin,
+            partial(begin, self.router),
             self.router.targets,
             space=self.space,
             dimension=self.dimension,
             verify=self.verify,
             tolerance=self.tolerance,
             batch_size=self.embed_batch_size,
+            cache=self.cache,
         )
 
     def _settings(self) -> dict[str, Any]:
