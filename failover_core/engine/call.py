@@ -7,20 +7,19 @@ the same decisions serve sync, async and streams, and a simulation with a clock 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol, Unpack
 
 from failover_core.classify import classify
-from failover_core.engine import marks
+from failover_core.engine import marks, notices
 from failover_core.engine.attempt import Attempt, Failure, GiveUp, Step
 from failover_core.engine.deadline import UNLIMITED
-from failover_core.engine.needs import NOTHING, Needs
+from failover_core.engine.needs import NOTHING, CallOptions, Needs
 from failover_core.engine.pool import Pool
 from failover_core.engine.ports import Clock
 from failover_core.engine.route import Route
 from failover_core.engine.rules import Mark, Move, Rule, rule_for
 from failover_core.errors import AttemptTimeoutError, ErrorClass
-from failover_core.events import EventKind, FailoverEvent
+from failover_core.events import EventKind
 
 
 class Call:
@@ -153,11 +152,11 @@ class Call:
                 pool.failed += step.is_lost
         if isinstance(step, GiveUp):
             if step.is_lost:
-                pool.publish(self._end())
+                pool.publish(notices.exhausted(pool, self._route.failures, self.id))
         elif isinstance(step, Attempt) and (step.number > 1 or step.is_probe):
             if self.is_resuming:
                 step.hedge_after = None  # its caller has begun to read: one answer is enough
-            for event in self._departure(step):
+            for event in notices.departure(pool, step, self._route.failures, self.id):
                 pool.publish(event)
         return step
 
@@ -203,8 +202,7 @@ class Call:
         pool = self._pool
         with pool.lock:
             pool.degraded += 1
-        reason = "no target could serve the call; a substitute was answered"
-        pool.publish(pool.event(EventKind.DEGRADED, reason=reason, call_id=self.id))
+        pool.publish(notices.degraded(pool, self.id))
 
     def commit(self, attempt: Attempt) -> None:
         """Note that content of a stream goes out to the caller: the call cannot move on."""
@@ -251,7 +249,8 @@ class Call:
             elif attempt.committed or rule.move is Move.RAISE:
                 self._verdict = error if is_neutral else self._broken or error
                 pool.failed += rule.mark is not Mark.NONE
-            events = [*self._arrival(failure, now), *marks.failed(pool, failure, now)]
+            news = () if is_neutral else (notices.failure(pool, failure, now, self.id),)
+            events = [*news, *marks.failed(pool, failure, now)]
         if not is_neutral:
             failure.write_note()
         for event in events:
@@ -261,43 +260,6 @@ class Call:
     def _has_failed_over(self, winner: Attempt) -> bool:
         return winner.state is not self._route.first_choice
 
-    def _arrival(self, failure: Failure, now: float) -> Iterator[FailoverEvent]:
-        """Yield the event of a failed attempt."""
-        if failure.error_class is ErrorClass.NEUTRAL:
-            return
-        yield self._pool.event(
-            EventKind.of_failure(failure.error_class),
-            target=failure.attempt.target.name,
-            error_class=failure.error_class,
-            error=failure.found.summary,
-            latency=now - failure.attempt.started_at,
-            call_id=self.id,
-        )
-
-    def _departure(self, attempt: Attempt) -> Iterator[FailoverEvent]:
-        """Yield the events of an attempt's start: a probe, a move to another target."""
-        name = attempt.target.name
-        if attempt.is_probe:
-            yield self._pool.event(EventKind.PROBING, target=name, call_id=self.id)
-        if not self._route.failures:
-            return
-        previous = self._route.failures[-1]
-        if previous.attempt.state is not attempt.state:
-            yield self._pool.event(
-                EventKind.FAILED_OVER,
-                from_target=previous.attempt.target.name,
-                to_target=name,
-                reason=str(previous.error_class),
-                error_class=previous.error_class,
-                error=previous.found.summary,
-                call_id=self.id,
-            )
-
-    def _end(self) -> FailoverEvent:
-        tried = [str(failure.attempt.target.name) for failure in self._route.failures]
-        reason = f"tried: {', '.join(tried)}" if tried else "none was tried"
-        return self._pool.event(EventKind.EXHAUSTED, reason=reason, call_id=self.id)
-
 
 def _settle(attempt: Attempt) -> bool:
     """Take an attempt's permit back; False if that has been done before."""
@@ -306,3 +268,11 @@ def _settle(attempt: Attempt) -> bool:
     attempt.settled = True
     attempt.state.in_flight = max(0, attempt.state.in_flight - 1)
     return True
+
+
+class Begin(Protocol):
+    """What begins a call, as ``Router.begin`` does."""
+
+    def __call__(self, **options: Unpack[CallOptions]) -> Call:
+        """Begin a call."""
+        ...
