@@ -287,6 +287,19 @@ def test_targets_that_have_returned_count_as_in_service(
     assert (router.status()["a"].requests > asked) == panics
 
 
+def test_a_pool_that_was_reset_has_every_target_in_service(pool: Callable[..., Router]) -> None:
+    def behave(client: Any) -> str:
+        if client.name == "a":
+            raise status(500)
+        return str(client.name)
+
+    router = pool(*"abc", strategy="round_robin", policy={"breaker": BREAKER})
+    router.reset()
+    for _ in range(12):
+        router.run(behave)
+    assert router.status()["a"].requests == 1
+
+
 @pytest.mark.parametrize(
     ("clients_own", "targets", "policys", "lease"),
     [
