@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Self
 
 from langchain_core.callbacks import Callbacks
@@ -12,28 +12,28 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.runnables import run_in_executor
 
 from failover_core.errors import ConfigurationError, MalformedResponseError
-from failover_core.reranking import RankedDocument, own
+from failover_core.reranking import RankedDocument, by_order, own
 from langchain_failover.documents import checked_documents, checked_query, takes, with_limit
 
 _INDEX = "_failover_index"
 _SCORE = "relevance_score"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Compression:
-    """A request to rerank, as it may go to several rerankers of LangChain.
+    """A request to rerank, as it may go to clients and to rerankers of LangChain.
 
     Attributes:
         documents: to rank.
         query: to rank them by.
         callbacks: for the runs that a reranker makes.
-        count: documents wanted; a reranker's own limit gives way to it.
+        top_n: documents wanted, to which a reranker's own limit gives way; None is all of them.
     """
 
     documents: list[Document]
     query: str
     callbacks: Callbacks
-    count: int
+    top_n: int | None
 
     @classmethod
     def of(
@@ -60,21 +60,36 @@ class Compression:
                 what = type(document).__name__
                 message = f"{owner}: documents[{index}] is {what}; it must be a Document"
                 raise ConfigurationError(message)
-        return cls(given, checked_query(query, of=owner), callbacks, top_n or len(given))
+        return cls(given, checked_query(query, of=owner), callbacks, top_n)
 
-    @property
+    def __len__(self) -> int:
+        return len(self.documents)
+
+    @cached_property
     def texts(self) -> list[str]:
         """The texts of the documents."""
         return [document.page_content for document in self.documents]
 
-    def by(self, child: BaseDocumentCompressor) -> list[RankedDocument]:
-        """Return what a reranker makes of the documents."""
-        marked = Marked(self.documents)
+    def ask(self, client: Any, piece: range) -> Sequence[RankedDocument]:
+        """Return what a client or a reranker makes of some of the documents."""
+        if isinstance(client, BaseDocumentCompressor):
+            return self._by(client, piece)
+        texts = self.texts[piece.start : piece.stop]
+        return client.rerank(self.query, texts, self.top_n)  # type: ignore[no-any-return]
+
+    async def aask(self, client: Any, piece: range) -> Sequence[RankedDocument]:
+        """Return what a client or a reranker makes of some of the documents."""
+        if isinstance(client, BaseDocumentCompressor):
+            return await self._aby(client, piece)
+        texts = self.texts[piece.start : piece.stop]
+        return await client.arerank(self.query, texts, self.top_n)  # type: ignore[no-any-return]
+
+    def _by(self, child: BaseDocumentCompressor, piece: range) -> list[RankedDocument]:
+        marked = Marked(self.documents[piece.start : piece.stop])
         return marked.ranked(self._call(type(child).compress_documents, child, marked)())
 
-    async def aby(self, child: BaseDocumentCompressor) -> list[RankedDocument]:
-        """Return what a reranker makes of the documents."""
-        marked = Marked(self.documents)
+    async def _aby(self, child: BaseDocumentCompressor, piece: range) -> list[RankedDocument]:
+        marked = Marked(self.documents[piece.start : piece.stop])
         if type(child).acompress_documents is BaseDocumentCompressor.acompress_documents:
             # The base class's hands callbacks over, whether they are taken or not.
             call = self._call(type(child).compress_documents, child, marked)
@@ -86,7 +101,8 @@ class Compression:
         self, method: Callable[..., Any], child: BaseDocumentCompressor, marked: Marked
     ) -> Callable[[], Any]:
         heard = {"callbacks": self.callbacks} if takes(method, "callbacks") else {}
-        return partial(method, with_limit(child, self.count), marked.copies, self.query, **heard)
+        limited = with_limit(child, self.top_n or len(marked.copies))
+        return partial(method, limited, marked.copies, self.query, **heard)
 
 
 class Marked:
@@ -106,21 +122,20 @@ class Marked:
     def ranked(self, answer: Any) -> list[RankedDocument]:
         """Return indices and scores of the documents that came back.
 
-        Where a reranker gives no scores, its order counts: 1, 1/2, 1/3, …
+        Where a reranker gives no scores, its order counts.
 
         Raises:
             MalformedResponseError: a document cannot be told or has another text, or a score is
                 no number.
         """
         returned = checked_documents(answer, of="reranker")
-        if all(_SCORE in document.metadata for document in returned):
-            scores = [document.metadata[_SCORE] for document in returned]
-        else:
-            scores = [1 / place for place in range(1, len(returned) + 1)]
+        indices = [self._index_of(document) for document in returned]
+        if not all(_SCORE in document.metadata for document in returned):
+            return by_order(indices)
         try:
             return [
-                RankedDocument(self._index_of(document), float(score))
-                for document, score in zip(returned, scores, strict=True)
+                RankedDocument(index, float(document.metadata[_SCORE]))
+                for index, document in zip(indices, returned, strict=True)
             ]
         except (TypeError, ValueError):
             message = f"the reranker gave a {_SCORE} that is no number"

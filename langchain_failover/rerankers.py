@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Self
+from typing import Any, ClassVar, Self, cast
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
@@ -16,18 +16,41 @@ from failover_core.clients.registry import Keys
 from failover_core.config import reranker_arguments
 from failover_core.engine.strategies import Strategy
 from failover_core.policy import FailoverPolicy
-from failover_core.reranking import RankedDocument, Ranking, RerankClient, Reranker
+from failover_core.reranking import (
+    Calibration,
+    Groups,
+    Normalize,
+    OnExhausted,
+    Ranking,
+    RerankClient,
+    Reranker,
+)
 from langchain_failover.choices import begin
 from langchain_failover.compressors import Compression
-from langchain_failover.pool import UrlPooled
+from langchain_failover.pool import Pool, UrlPooled
+
+_OF_GROUPS = ("batch_size", "normalize", "calibrations")
+_OWN = (*_OF_GROUPS, "on_exhausted", "spread")
+
+
+class _RerankerPool(Pool):
+    """A pool that remembers whose scores compare, and how much targets take at once."""
+
+    groups: Groups
+
+    def __new__(cls, targets: Any, name: str, settings: dict[str, Any]) -> Self:
+        pool = super().__new__(cls, targets, name, settings)
+        pool.groups = Groups(pool, **{name: settings[name] for name in _OF_GROUPS})
+        return pool
 
 
 class FailoverReranker(BaseDocumentCompressor, UrlPooled):
     """A reranker over several targets: one ranks while any can.
 
     It returns copies of the documents, the best first, with ``metadata["relevance_score"]`` and
-    with ``metadata["failover"]`` (who ranked them, see ``Call.report``); the documents that it
-    was given stay as they are. ``top_n`` and ``score_threshold`` hold whichever target ranks.
+    with ``metadata["failover"]`` (who ranked them, see ``Ranking.report``); the documents that it
+    was given stay as they are. ``top_n`` and ``score_threshold`` hold whichever target ranks. A
+    reranker without scores is taken by its order: 1, 1/2, 1/3, …, whatever the threshold.
 
     Example:
         >>> reranker = FailoverReranker.from_urls(
@@ -39,8 +62,14 @@ class FailoverReranker(BaseDocumentCompressor, UrlPooled):
             or URLs.
         model: name of the model; needed for URLs.
         top_n: documents to return at the most; None returns all.
-        score_threshold: lowest score to return, on the model's own scale; None returns all.
-        provider: protocol of URLs: ``"infinity"`` or ``"openai"``.
+        score_threshold: lowest score to return, after ``normalize``; None returns all.
+        normalize: ``"sigmoid"`` for models whose scores are logits; see ``Normalize``.
+        calibrations: fitted ones by the names of targets; see ``Calibration.fit``.
+        batch_size: documents of one request at the most; None is as many as a target takes.
+        spread: whether the requests of one ranking go to all targets of a model at once.
+        on_exhausted: ``"passthrough"`` returns the documents as they came, marked, where no
+            target can rank them; see ``OnExhausted``.
+        provider: protocol of URLs, such as ``"infinity"``; see ``failover_core.clients``.
         api_key: key of URLs; several as a text with commas.
         policy: see ``FailoverPolicy``.
         strategy: see ``failover_core.Router``.
@@ -53,7 +82,24 @@ class FailoverReranker(BaseDocumentCompressor, UrlPooled):
     """Documents to return at the most; None returns all."""
 
     score_threshold: float | None = Field(default=None, allow_inf_nan=False)
-    """Lowest score to return, on the model's own scale; None returns all."""
+    """Lowest score to return, on the model's own scale if it is not normalised; None: all."""
+
+    normalize: Normalize = None
+    """``"sigmoid"`` makes probabilities of logits; None leaves the scores as they are."""
+
+    calibrations: dict[str, Calibration | None] | None = None
+    """Calibrations by the names of targets; None for one whose scores stay as they are."""
+
+    batch_size: int | None = None
+    """Documents of one request at the most; None is as many as a target takes."""
+
+    spread: bool = True
+    """Whether the requests of one ranking go to all targets of a model at once."""
+
+    on_exhausted: OnExhausted = "raise"
+    """What becomes of documents that no target can rank."""
+
+    pool_class: ClassVar[type[Pool]] = _RerankerPool
 
     @classmethod
     def from_urls(
@@ -67,7 +113,7 @@ class FailoverReranker(BaseDocumentCompressor, UrlPooled):
         score_threshold: float | None = None,
         policy: FailoverPolicy | dict[str, Any] | None = None,
         strategy: str | Strategy = "priority",
-        **client_options: Any,
+        **options: Any,
     ) -> Self:
         """Build it over servers.
 
@@ -80,13 +126,16 @@ class FailoverReranker(BaseDocumentCompressor, UrlPooled):
             score_threshold: lowest score to return; None returns all.
             policy: see ``FailoverPolicy``.
             strategy: see ``failover_core.Router``.
-            **client_options: see ``failover_core.clients.ClientOptions``, such as ``timeout``.
+            **options: further fields of this class (``normalize``, ``calibrations``,
+                ``batch_size``, ``spread``, ``on_exhausted``), and options of the clients, such as
+                ``timeout`` (see ``failover_core.clients.ClientOptions``).
 
         Raises:
             ConfigurationError: a URL, a key or a setting cannot be used.
         """
+        own = {name: options.pop(name) for name in _OWN if name in options}
         clients = clients_from_urls(
-            urls, model=model, provider=provider, api_key=api_key, **client_options
+            urls, model=model, provider=provider, api_key=api_key, **options
         )
         return cls(
             targets=clients,
@@ -96,6 +145,7 @@ class FailoverReranker(BaseDocumentCompressor, UrlPooled):
             score_threshold=score_threshold,
             policy=policy,
             strategy=strategy,
+            **own,
         )
 
     @classmethod
@@ -117,16 +167,10 @@ class FailoverReranker(BaseDocumentCompressor, UrlPooled):
 
         Raises:
             ConfigurationError: one of them is no Document, or the query no text.
-            AllTargetsFailedError: no target could rank them.
+            AllTargetsFailedError: no target could rank them, and ``on_exhausted`` is ``"raise"``.
         """
         wanted = self._wanted(documents, query, callbacks)
-
-        def ask(client: Any) -> Sequence[RankedDocument]:
-            if isinstance(client, BaseDocumentCompressor):
-                return wanted.by(client)
-            return client.rerank(query, wanted.texts, self.top_n)  # type: ignore[no-any-return]
-
-        ranking = self._reranker().rerank(len(wanted.documents), ask)
+        ranking = self._reranker().rerank(wanted)
         return _copies(wanted.documents, ranking)
 
     async def acompress_documents(
@@ -134,13 +178,7 @@ class FailoverReranker(BaseDocumentCompressor, UrlPooled):
     ) -> Sequence[Document]:
         """Return what ``compress_documents`` returns."""
         wanted = self._wanted(documents, query, callbacks)
-
-        async def ask(client: Any) -> Sequence[RankedDocument]:
-            if isinstance(client, BaseDocumentCompressor):
-                return await wanted.aby(client)
-            return await client.arerank(query, wanted.texts, self.top_n)  # type: ignore[no-any-return]
-
-        ranking = await self._reranker().arerank(len(wanted.documents), ask)
+        ranking = await self._reranker().arerank(wanted)
         return _copies(wanted.documents, ranking)
 
     def _wanted(self, documents: Any, query: Any, callbacks: Callbacks) -> Compression:
@@ -148,9 +186,18 @@ class FailoverReranker(BaseDocumentCompressor, UrlPooled):
         return Compression.of(documents, query, callbacks, top_n=self.top_n, owner=owner)
 
     def _reranker(self) -> Reranker:
+        pool = cast("_RerankerPool", self._pool())
         return Reranker(
-            partial(begin, self.router), top_n=self.top_n, score_threshold=self.score_threshold
+            partial(begin, pool.router),
+            pool.groups,
+            top_n=self.top_n,
+            score_threshold=self.score_threshold,
+            on_exhausted=self.on_exhausted,
+            spread=self.spread,
         )
+
+    def _pool_settings(self) -> dict[str, Any]:
+        return super()._pool_settings() | {name: getattr(self, name) for name in _OF_GROUPS}
 
     def _adapted(self, child: Any) -> Any:
         if isinstance(child, BaseDocumentCompressor | RerankClient):
@@ -160,10 +207,12 @@ class FailoverReranker(BaseDocumentCompressor, UrlPooled):
 
 
 def _copies(documents: Sequence[Document], ranking: Ranking) -> list[Document]:
-    """Return copies of the documents of a ranking, with score and report."""
+    """Return copies of the documents of a ranking, with score (if any was given) and report."""
     copies = []
     for ranked in ranking.ranked:
         document = documents[ranked.index]
-        added = {"relevance_score": ranked.score, "failover": dict(ranking.report)}
+        added: dict[str, Any] = {"failover": ranking.report_on(ranked)}
+        if not ranking.is_degraded:
+            added["relevance_score"] = ranked.score
         copies.append(document.model_copy(update={"metadata": {**document.metadata, **added}}))
     return copies

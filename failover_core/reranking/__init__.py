@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+from failover_core.reranking.calibration import Calibration
 from failover_core.reranking.copies import own
-from failover_core.reranking.protocol import RankedDocument, RerankClient
-from failover_core.reranking.reranker import Ranking, Reranker
+from failover_core.reranking.groups import Calibrations, Groups, Normalize
+from failover_core.reranking.protocol import RankedDocument, RankRequest, RerankClient, by_order
+from failover_core.reranking.ranking import Ranking
+from failover_core.reranking.reranker import OnExhausted, Reranker
 
-__all__ = ["RankedDocument", "Ranking", "RerankClient", "Reranker", "own"]
+__all__ = [
+    "Calibration",
+    "Calibrations",
+    "Groups",
+    "Normalize",
+    "OnExhausted",
+    "RankRequest",
+    "RankedDocument",
+    "Ranking",
+    "RerankClient",
+    "Reranker",
+    "by_order",
+    "own",
+]
