@@ -28,7 +28,7 @@ def traced_by_child(method: F) -> F:
 def is_heard(dispatcher: Dispatcher) -> bool:
     """Return whether an event would reach any handler: to make one costs more than to ask."""
     while True:
-        if any(type(handler) is not NullEventHandler for handler in dispatcher.event_handlers):
+        if any(not isinstance(handler, NullEventHandler) for handler in dispatcher.event_handlers):
             return True
         if not dispatcher.propagate:
             return False

@@ -177,7 +177,8 @@ class _Reporter:
             self._report = self._call.report
         if chunk.raw is not None and tells_usage(chunk.raw):
             self.telling = chunk
-        return _signed(chunk, self._report)
+        chunk.additional_kwargs[PROVENANCE] = self._report
+        return chunk
 
 
 def _signed(response: R, report: dict[str, Any]) -> R:
@@ -190,8 +191,13 @@ def _charge(call: Call, response: Response | None) -> None:
     if response is None or response.raw is None:
         return
     with suppress(AttributeError, TypeError, ValueError):  # a raw answer may be anything
-        if any(tokens := get_tokens_from_response(response)):
-            call.used(*tokens)
+        charge(call, get_tokens_from_response(response))
+
+
+def charge(call: Call, tokens: tuple[int, int]) -> None:
+    """Charge the target that served for the tokens of the input and the output, if any are told."""
+    if any(tokens):
+        call.used(*tokens)
 
 
 def fresh(messages: Sequence[ChatMessage]) -> list[ChatMessage]:

@@ -13,7 +13,7 @@ from failover_core.engine.drivers import arun, astream, run, stream
 from failover_core.resuming import WHOLE
 from failover_core.targets import Capability
 from llamaindex_failover.instrumentation import traced_by_child
-from llamaindex_failover.llm_calls import LLMCalls
+from llamaindex_failover.llm_calls import LLMCalls, charge
 from llamaindex_failover.predictions import Prediction, says_something
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ class StructuredPrediction(LLMCalls):
         prediction = self._prediction(output_cls, prompt, llm_kwargs, prompt_args)
         call = self._begin(prediction.messages, prediction.llm_kwargs, _NEEDED)
         with prediction.settling():
-            prediction.answer = run(call, prediction.predict)
+            prediction.settle(run(call, prediction.predict))
+            charge(call, prediction.tokens)
         return prediction.result()
 
     @traced_by_child
@@ -65,7 +66,8 @@ class StructuredPrediction(LLMCalls):
         prediction = self._prediction(output_cls, prompt, llm_kwargs, prompt_args)
         call = await self._abegin(prediction.messages, prediction.llm_kwargs, _NEEDED)
         with prediction.settling():
-            prediction.answer = await arun(call, prediction.apredict)
+            prediction.settle(await arun(call, prediction.apredict))
+            charge(call, prediction.tokens)
         return prediction.result()
 
     @traced_by_child
@@ -113,6 +115,7 @@ def _objects(prediction: Prediction[M], call: Call) -> Generator[M | FlexibleMod
     with prediction.settling(), closing(cast("Generator[BaseModel]", chunks)) as objects:
         for item in objects:
             yield prediction.shown(item)
+        charge(call, prediction.tokens)
     yield from prediction.remnants()
 
 
@@ -122,5 +125,6 @@ async def _aobjects(prediction: Prediction[M], call: Call) -> AsyncGenerator[M |
         async with aclosing(cast("AsyncGenerator[BaseModel]", chunks)) as objects:
             async for item in objects:
                 yield prediction.shown(item)
+        charge(call, prediction.tokens)
     for item in prediction.remnants():
         yield item

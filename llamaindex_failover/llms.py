@@ -99,7 +99,8 @@ class FailoverLLM(ToolCalling, StructuredPrediction):
             policy: a FailoverPolicy or a dict of its settings.
             strategy: in which order targets are considered.
             **client_options: fields of ``OpenAILike``, such as ``context_window``,
-                ``is_function_calling_model``, ``temperature`` or ``timeout``.
+                ``is_function_calling_model``, ``temperature`` or ``timeout``. Unless
+                ``additional_kwargs`` say otherwise, servers are asked for the tokens of streams.
 
         Raises:
             ConfigurationError: a URL, key or option cannot be used.

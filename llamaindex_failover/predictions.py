@@ -13,7 +13,9 @@ from pydantic import BaseModel, ValidationError
 
 from failover_core.classify import classify
 from failover_core.engine.attempt import Attempt
-from failover_core.errors import ErrorClass, UnsupportedError
+from failover_core.errors import BrokenStreamError, ErrorClass, UnsupportedError
+from llamaindex_failover.overhearing import Heard, aoverheard, hearing, overheard
+from llamaindex_failover.streaming import UNFINISHED, has_finish
 
 if TYPE_CHECKING:
     from llama_index.core.prompts import PromptTemplate
@@ -43,6 +45,7 @@ class Prediction(Generic[M]):
         prompt_args: variables of the prompt.
         is_checked: whether an answer that is no such object counts as none.
         answer: the object.
+        tokens: of the input and the output, as far as the answer that served told of them.
         has_shown: whether the caller has been given any object of a stream.
         misfit: error of the first answer that is no such object.
         remnant: the last object of the first stream that ended without such an object.
@@ -54,6 +57,7 @@ class Prediction(Generic[M]):
     prompt_args: dict[str, Any]
     is_checked: bool
     answer: M | None = field(default=None, init=False)
+    tokens: tuple[int, int] = field(default=(0, 0), init=False)
     has_shown: bool = field(default=False, init=False)
     misfit: Exception | None = field(default=None, init=False)
     remnant: BaseModel | None = field(default=None, init=False)
@@ -63,36 +67,44 @@ class Prediction(Generic[M]):
         """Makes the messages of the request."""
         return partial(self.prompt.format_messages, **self.prompt_args)
 
-    def predict(self, attempt: Attempt) -> M | None:
+    def predict(self, attempt: Attempt) -> tuple[M | None, Heard]:
         """Return the object as the target of an attempt predicts it, None if it is none."""
-        with self._judging():
-            return self._ask(attempt.client.structured_predict)  # type: ignore[no-any-return]
-        return None
+        heard = Heard()
+        with self._judging(), hearing(heard):
+            return self._ask(attempt.client.structured_predict), heard
+        return None, heard
 
-    async def apredict(self, attempt: Attempt) -> M | None:
+    async def apredict(self, attempt: Attempt) -> tuple[M | None, Heard]:
         """Do what ``predict`` does."""
-        with self._judging():
-            return await self._ask(attempt.client.astructured_predict)  # type: ignore[no-any-return]
-        return None
+        heard = Heard()
+        with self._judging(), hearing(heard):
+            return await self._ask(attempt.client.astructured_predict), heard
+        return None, heard
 
     def stream(self, attempt: Attempt) -> Iterator[BaseModel]:
         """Yield ever more complete objects of a target."""
-        latest = None
+        latest, heard = None, Heard()
         objects: Generator[BaseModel] = self._ask(attempt.client.stream_structured_predict)
         with closing(objects):
-            for latest in objects:
+            for latest in overheard(objects, heard):
                 yield latest
-        self._check_last(latest)
+        self._check_end(attempt.client, latest, heard)
 
     async def astream(self, attempt: Attempt) -> AsyncGenerator[BaseModel]:
         """Do what ``stream`` does."""
-        latest = None
-        opening = self._ask(attempt.client.astream_structured_predict)
-        objects: AsyncGenerator[BaseModel] = await opening
+        latest, heard = None, Heard()
+        with hearing(heard):
+            opening = await self._ask(attempt.client.astream_structured_predict)
+        objects: AsyncGenerator[BaseModel] = opening
         async with aclosing(objects):
-            async for latest in objects:
+            async for latest in aoverheard(objects, heard):
                 yield latest
-        self._check_last(latest)
+        self._check_end(attempt.client, latest, heard)
+
+    def settle(self, predicted: tuple[M | None, Heard]) -> None:
+        """Take the answer that served."""
+        self.answer, heard = predicted
+        self.tokens = heard.tokens
 
     @contextmanager
     def settling(self) -> Iterator[None]:
@@ -156,7 +168,10 @@ class Prediction(Generic[M]):
         module = str(frame.f_globals.get("__name__"))
         return module.startswith(_READERS) or frame.f_code.co_name == _FINDS_CALLS
 
-    def _check_last(self, latest: BaseModel | None) -> None:
+    def _check_end(self, client: Any, latest: BaseModel | None, heard: Heard) -> None:
+        if has_finish(client) and heard.is_heard and not heard.is_finished:
+            raise BrokenStreamError(UNFINISHED)
+        self.tokens = heard.tokens
         if not self.is_checked or self._is_whole(latest):
             return
         message = "the stream ended without an object that keeps to its schema"

@@ -23,7 +23,7 @@ Response = ChatResponse | CompletionResponse
 R = TypeVar("R", ChatResponse, CompletionResponse)
 
 _OPENAI = "llama_index.llms.openai.base"
-_UNFINISHED = "the stream ended without a finish reason"
+UNFINISHED = "the stream ended without a finish reason"
 
 
 def is_content(chunk: Response) -> bool:
@@ -88,7 +88,7 @@ def _finished(chunks: Iterable[R]) -> Iterator[R]:
         is_finished = is_finished or is_finish(chunk)
         yield chunk
     if not is_finished:
-        raise BrokenStreamError(_UNFINISHED)
+        raise BrokenStreamError(UNFINISHED)
 
 
 async def afinished(opening: Awaitable[AsyncGenerator[R]], client: LLM) -> AsyncGenerator[R]:
@@ -104,7 +104,7 @@ async def _afinished(chunks: AsyncGenerator[R]) -> AsyncGenerator[R]:
             is_finished = is_finished or is_finish(chunk)
             yield chunk
     if not is_finished:
-        raise BrokenStreamError(_UNFINISHED)
+        raise BrokenStreamError(UNFINISHED)
 
 
 def has_finish(client: LLM) -> bool:

@@ -30,6 +30,9 @@ to OpenAI in the environment."""
 
 _DEFAULTS = {"is_chat_model": True, "max_retries": 0}
 
+_TELLS_USAGE = {"stream_options": {"include_usage": True}}
+"""Makes servers end a stream with its tokens; ``OpenAILike`` leaves it out of other requests."""
+
 _OURS = {"model", "api_base", "api_key", "openai_client", "async_openai_client"}
 _OURS |= {"http_client", "async_http_client", "self", "kwargs"}
 """Arguments of ``OpenAILike`` that are not options of ours."""
@@ -49,13 +52,14 @@ class UrlLLM(OpenAILike):  # type: ignore[misc]
 
     def __init__(self, server: ClientSettings, **options: Any) -> None:
         client, async_client = sdk_clients()
+        added = _TELLS_USAGE | (options.get("additional_kwargs") or {})
         super().__init__(
             model=server.model,
             api_base=server.base_url,
             api_key=_NO_KEY,
             http_client=client,
             async_http_client=async_client,
-            **(_DEFAULTS | options),
+            **(_DEFAULTS | options | {"additional_kwargs": added}),
         )
         self._server = server
         self._options = options

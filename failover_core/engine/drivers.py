@@ -96,6 +96,9 @@ def stream(
             try:
                 for chunk in chunks:
                     yield from gate.let_through(chunk)
+                    if gate.is_open:
+                        yield from chunks
+                        break
                 last = gate.end()
             except BaseException as error:  # noqa: BLE001 - the engine decides what follows
                 call.failed(step, error)

@@ -52,6 +52,11 @@ class Gate:
             self.prefill = _prefill(transcript, attempt)
             self._splice = Splice(transcript, prefilled=self.prefill is not None)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether all further chunks may go to the caller as they are."""
+        return self._attempt.committed and self._transcript is None
+
     def let_through(self, chunk: Any) -> list[Any]:
         """Return the chunks that may go to the caller now, in order."""
         if self._attempt.committed:

@@ -13,9 +13,9 @@ from llama_index.core.llms.llm import LLM
 from llama_index.core.llms.mock import MockFunctionCallingLLM
 from pydantic import BaseModel, Field, ValidationError
 
-from failover_core import AllTargetsFailedError, Target
+from failover_core import AllTargetsFailedError, BrokenStreamError, Target
 from failover_core.testing import FaultServer
-from failover_core.testing.faults import Status
+from failover_core.testing.faults import Status, StreamEnd
 from llamaindex_failover import FailoverLLM
 from tests.llamaindex.doors import PREDICTION_STREAMS, PREDICTIONS
 from tests.llamaindex.tools import PROMPT
@@ -367,3 +367,25 @@ async def test_a_server_that_does_not_keep_to_the_schema_is_passed_over(
     servers[1].fault = Status(500)
     if door in PREDICTIONS.values():
         assert "json" in str(await error_of(door, llm))
+
+
+@pytest.mark.parametrize("door", PREDICTION_STREAMS.values(), ids=PREDICTION_STREAMS)
+@pytest.mark.parametrize("own_way", [True, False], ids=["response_format", "tools"])
+@pytest.mark.parametrize("policy", [{}, {"on_broken_stream": "resume"}], ids=["raise", "resume"])
+async def test_a_servers_stream_of_objects_that_is_cut_off_in_order_is_no_answer(
+    servers: tuple[FaultServer, FaultServer],
+    llm_over: Callable[..., FailoverLLM],
+    door: Door,
+    own_way: bool,  # noqa: FBT001 - a parameter of the test
+    policy: dict[str, Any],
+) -> None:
+    servers[0].fault = StreamEnd(1)
+    options = {"is_function_calling_model": True, "should_use_structured_outputs": own_way}
+    llm = llm_over(servers, policy=policy, **options)
+
+    if policy:
+        city = await door(llm, City, PROMPT, topic="Italy")
+        assert City.model_validate(city.model_dump()).inhabitants > 0
+    else:
+        assert isinstance(await error_of(door, llm), BrokenStreamError)
+    assert failures(llm) == [1, 0]
