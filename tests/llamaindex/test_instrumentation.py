@@ -217,17 +217,20 @@ def test_a_tag_names_the_target_to_try_first(pool_of: Callable[..., Callable[[],
 
 async def test_a_tag_holds_through_an_engine_and_its_tasks(stacks: Stacks) -> None:
     stack = stacks.pooled()
-    pools: list[Any] = [stack.llm, stack.rerank, stack.retriever]
+    pools: list[Any] = [stack.llm, stack.embedding, stack.rerank, stack.retriever]
     engine = RetrieverQueryEngine.from_args(
         stack.retriever, llm=stack.llm, node_postprocessors=[stack.rerank]
     )
+
+    stack.embedding.get_query_embedding("The first target tells of the space of all.")
 
     with instrument_tags({"failover": "b"}):
         await engine.aquery("Who mends the net?")
         engine.query("Who mends the net?")
 
     for pool in pools:
-        assert [target.requests for target in pool.router.status().targets] == [0, 2]
+        first, second = pool.router.status().targets
+        assert (first.requests, second.requests) == (int(pool is stack.embedding), 2)
 
 
 async def test_what_a_call_itself_prefers_goes_before_the_tags(stacks: Stacks) -> None:
