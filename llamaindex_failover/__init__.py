@@ -10,7 +10,14 @@ except ImportError as error:
 
 from llamaindex_failover.embeddings import FailoverEmbedding
 from llamaindex_failover.llms import FailoverLLM
+from llamaindex_failover.paired_indexes import PairedIndexes
 from llamaindex_failover.postprocessor import FailoverRerank
 from llamaindex_failover.retrievers import FailoverRetriever
 
-__all__ = ["FailoverEmbedding", "FailoverLLM", "FailoverRerank", "FailoverRetriever"]
+__all__ = [
+    "FailoverEmbedding",
+    "FailoverLLM",
+    "FailoverRerank",
+    "FailoverRetriever",
+    "PairedIndexes",
+]
