@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.embeddings.openai_like import OpenAILikeEmbedding  # type: ignore[import-untyped]
 from pydantic import PrivateAttr
 
-from failover_core.testing import FaultServer
+from failover_core.testing.framing import Request
 from failover_core.testing.language import embed
 
 TEXTS = [f"The boat number {number} sails at dawn." for number in range(7)]
@@ -21,13 +21,25 @@ def served_vectors(texts: Iterable[str]) -> list[list[float]]:
     return embed(list(texts), "m", 384).astype("<f4").tolist()  # type: ignore[no-any-return]
 
 
-def over_http(server: FaultServer, **options: Any) -> BaseEmbedding:
+class Server(Protocol):
+    """What the tests of embeddings need of a server."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def requests(self) -> list[Request]: ...
+
+    def stop(self) -> None: ...
+
+
+def over_http(server: Server, **options: Any) -> BaseEmbedding:
     """Return a vendor's own LlamaIndex embedding over a server."""
     settings = {"model_name": "m", "api_key": "none", "max_retries": 0, "num_workers": None}
     return OpenAILikeEmbedding(api_base=f"{server.url}/v1", **(settings | options))  # type: ignore[no-any-return]
 
 
-def sent_to(*servers: FaultServer, among: Iterable[str]) -> Counter[str]:
+def sent_to(*servers: Server, among: Iterable[str]) -> Counter[str]:
     """Return how often each of these texts was sent."""
     wanted = set(among)
     inputs = (request.body.get("input") or [] for server in servers for request in server.requests)
