@@ -64,6 +64,9 @@ class Sent:
     def ranked(self, answer: Any) -> list[RankedDocument]:
         """Return the places that the nodes of an answer had in the request, and their scores.
 
+        Where a reranker gives none of its own, its order counts: 1, 1/2, 1/3, … The ones that the
+        nodes came with are kept if they say the same.
+
         Raises:
             MalformedResponseError: a node was not sent or came back twice, or a score is no
                 number.
@@ -73,30 +76,25 @@ class Sent:
         for index, node in enumerate(self._nodes):
             left[node.node.node_id].append(index)
         places = [_taken(left, node.node.node_id) for node in returned]
-        scores = self._scores(returned, places)
+        scores: list[Any] = [node.score for node in returned]
+        is_scored = None not in scores and scores != [self._nodes[place].score for place in places]
+        if None in scores or (not is_scored and scores != sorted(scores, reverse=True)):
+            scores = [1 / place for place in range(1, len(returned) + 1)]
         return [
-            RankedNode(place, score, self._own(node.node))
+            RankedNode(place, _number(score), self._own(node.node), is_scored=is_scored)
             for place, score, node in zip(places, scores, returned, strict=True)
         ]
 
     def _own(self, node: BaseNode) -> BaseNode:
         return self._ours.get(id(node)) or own_node(node)
 
-    def _scores(self, returned: list[NodeWithScore], places: list[int]) -> list[float]:
-        """Return the scores of an answer.
 
-        Where a reranker gives none of its own, its order counts: 1, 1/2, 1/3, … The ones that the
-        nodes came with are kept if they say the same.
-        """
-        scores: list[Any] = [node.score for node in returned]
-        before = [self._nodes[place].score for place in places]
-        if None in scores or (scores == before and scores != sorted(scores, reverse=True)):
-            return [1 / place for place in range(1, len(returned) + 1)]
-        try:
-            return [float(score) for score in scores]
-        except (TypeError, ValueError):
-            message = "the reranker gave a score that is no number"
-            raise MalformedResponseError(message) from None
+def _number(score: Any) -> float:
+    try:
+        return float(score)
+    except (TypeError, ValueError):
+        message = "the reranker gave a score that is no number"
+        raise MalformedResponseError(message) from None
 
 
 def _taken(left: dict[str, list[int]], node_id: str) -> int:

@@ -8,12 +8,19 @@ from typing import Any, ClassVar, Self
 
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from failover_core import ConfigurationError, Router, Strategy
 from failover_core.children import UnfitError
 from failover_core.config import reranker_arguments, with_url_clients
-from failover_core.reranking import RerankClient, Reranker
+from failover_core.reranking import (
+    Calibration,
+    Groups,
+    Normalize,
+    OnExhausted,
+    RerankClient,
+    Reranker,
+)
 from llamaindex_failover.child_rerankers import ChildReranker
 from llamaindex_failover.choices import begin
 from llamaindex_failover.components import FailoverComponent, Policy, build_router
@@ -24,6 +31,8 @@ _WANTED = (
     "give a reranker of LlamaIndex (a subclass of BaseNodePostprocessor), a client of this "
     "library such as InfinityClient, or a URL"
 )
+
+_OWN = ("normalize", "calibrations", "batch_size", "spread", "on_exhausted")
 
 
 class FailoverRerank(FailoverComponent, BaseNodePostprocessor):
@@ -40,12 +49,14 @@ class FailoverRerank(FailoverComponent, BaseNodePostprocessor):
     The nodes that come back are copies, best first, cut to ``top_n`` and ``score_threshold``
     whichever target served. Each says who that was in ``metadata["failover"]``, which is kept
     out of prompts and embeddings: ``target``, ``model``, ``attempts``, ``failed_over``,
-    ``errors``. One pair of rerank events is emitted per call; a wrapped reranker that emits them
-    itself is left to it. Its spans are the only ones of its calls. The instrument tag
+    ``errors``, ``degraded``, ``scored`` (see ``failover_core.reranking.Ranking``).
+
+    One pair of rerank events is emitted per call; a wrapped reranker that emits them itself is
+    left to it. Its spans are the only ones of its calls. The instrument tag
     ``{"failover": "name"}`` names the target to try first.
 
     A wrapped reranker may leave nodes out, but not add or replace any. One that gives no scores
-    of its own is taken by its order: 1, 1/2, 1/3, …
+    of its own is taken by its order: 1, 1/2, 1/3, …, whatever the threshold.
 
     Attributes:
         targets: rerankers, clients of this library, URLs (which need ``model``), or a
@@ -53,7 +64,13 @@ class FailoverRerank(FailoverComponent, BaseNodePostprocessor):
         model: that URLs in ``targets`` serve.
         top_n: nodes to keep at the most. Default: the first wrapped reranker's
             own ``top_n`` or ``top_k``, or all.
-        score_threshold: lowest score to keep, on the model's own scale. Default: keep all.
+        score_threshold: lowest score to keep, after ``normalize``. Default: keep all.
+        normalize: ``"sigmoid"`` for models whose scores are logits; see ``Normalize``.
+        calibrations: fitted ones by the names of targets; see ``Calibration.fit``.
+        batch_size: nodes of one request at the most; None is as many as a target takes.
+        spread: whether the requests of one ranking go to all targets of a model at once.
+        on_exhausted: ``"passthrough"`` returns the nodes as they came, marked, where no target
+            can rank them; see ``OnExhausted``.
 
     Raises:
         ConfigurationError: a target is no reranker, or a setting is out of range.
@@ -69,8 +86,24 @@ class FailoverRerank(FailoverComponent, BaseNodePostprocessor):
     """Nodes to keep at the most; None keeps all."""
 
     score_threshold: float | None = None
-    """Lowest score to keep, on the model's own scale; None keeps all."""
+    """Lowest score to keep, on the model's own scale if it is not normalised; None keeps all."""
 
+    normalize: Normalize = Field(default=None, frozen=True)
+    """``"sigmoid"`` makes probabilities of logits; None leaves the scores as they are."""
+
+    calibrations: dict[str, Calibration | None] | None = Field(default=None, frozen=True)
+    """Calibrations by the names of targets; None for one whose scores stay as they are."""
+
+    batch_size: int | None = Field(default=None, frozen=True)
+    """Nodes of one request at the most; None is as many as a target takes."""
+
+    spread: bool = True
+    """Whether the requests of one ranking go to all targets of a model at once."""
+
+    on_exhausted: OnExhausted = "raise"
+    """What becomes of nodes that no target can rank."""
+
+    _groups: Groups = PrivateAttr()
     _emitters: frozenset[str] = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
@@ -79,6 +112,12 @@ class FailoverRerank(FailoverComponent, BaseNodePostprocessor):
         self._take_from_first("model")
         first = self.router.targets[0].client
         self._fill_in("top_n", first.limit if isinstance(first, ChildReranker) else None)
+        self._groups = Groups(
+            self.router.targets,
+            batch_size=self.batch_size,
+            normalize=self.normalize,
+            calibrations=self.calibrations,
+        )
         self._reranker()  # refuses settings that cannot be used
         targets = self.router.targets
         self._emitters = frozenset(str(one.name) for one in targets if emits_events(one.client))
@@ -100,7 +139,7 @@ class FailoverRerank(FailoverComponent, BaseNodePostprocessor):
         score_threshold: float | None = None,
         policy: Policy = None,
         strategy: str | Strategy = "priority",
-        **client_options: Any,
+        **options: Any,
     ) -> Self:
         """Return a reranker over servers.
 
@@ -114,20 +153,24 @@ class FailoverRerank(FailoverComponent, BaseNodePostprocessor):
             score_threshold: lowest score to keep, on the model's own scale; None keeps all.
             policy: a FailoverPolicy or a dict of its settings.
             strategy: in which order targets are considered.
-            **client_options: such as ``timeout`` in seconds; see ``ClientSettings``.
+            **options: further fields of this class (``normalize``, ``calibrations``,
+                ``batch_size``, ``spread``, ``on_exhausted``), and options of the clients, such as
+                ``timeout`` in seconds (see ``ClientSettings``).
 
         Raises:
             ConfigurationError: a URL, key or option cannot be used.
         """
+        own = {name: options.pop(name) for name in _OWN if name in options}
         return cls(
             targets=with_url_clients(
-                urls, model=model, provider=provider, api_key=api_key, **client_options
+                urls, model=model, provider=provider, api_key=api_key, **options
             ),
             model=model,
             top_n=top_n,
             score_threshold=score_threshold,
             policy=policy,
             strategy=strategy,
+            **own,
         )
 
     @classmethod
@@ -151,14 +194,14 @@ class FailoverRerank(FailoverComponent, BaseNodePostprocessor):
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         request = self._request(nodes, query_bundle)
-        ranking = self._reranker().rerank(len(nodes), request.ask)
+        ranking = self._reranker().rerank(request)
         return request.answer(ranking, emitters=self._emitters)
 
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         request = self._request(nodes, query_bundle)
-        ranking = await self._reranker().arerank(len(nodes), request.aask)
+        ranking = await self._reranker().arerank(request)
         return request.answer(ranking, emitters=self._emitters)
 
     def _request(self, nodes: Any, query: Any) -> RankRequest:
@@ -185,7 +228,12 @@ class FailoverRerank(FailoverComponent, BaseNodePostprocessor):
 
     def _reranker(self) -> Reranker:
         return Reranker(
-            partial(begin, self.router), top_n=self.top_n, score_threshold=self.score_threshold
+            partial(begin, self.router),
+            self._groups,
+            top_n=self.top_n,
+            score_threshold=self.score_threshold,
+            on_exhausted=self.on_exhausted,
+            spread=self.spread,
         )
 
     def _build_router(self) -> Router:

@@ -76,8 +76,9 @@ def merged(
     calibrated = parts[0].group.calibration
     is_scored = all(document.is_scored for part in parts for document in part.ranked)
     places = [(part, document) for part in parts for document in part.ranked]
-    # By the scores as they came: those of a calibration may round to the same.
-    places.sort(key=lambda place: (-place[1].score, place[0].piece.start + place[1].index))
+    if is_scored:
+        # By the scores as they came: those of a calibration may round to the same.
+        places.sort(key=lambda place: (-place[1].score, place[0].piece.start + place[1].index))
     ranked, targets = [], {}
     for part, document in places[:top_n]:
         score = calibrated(document.score) if calibrated and is_scored else document.score
