@@ -30,6 +30,7 @@ from tests.llamaindex.embedding_pools import (
     served_vectors,
 )
 from tests.llamaindex.listening import Heard
+from tests.llamaindex.spans import tracing
 
 Servers = tuple[FaultServer, FaultServer]
 
@@ -128,6 +129,23 @@ async def test_each_event_tells_of_its_texts_and_vectors_once(case: Case, heard:
     assert heard.counts("EmbeddingStartEvent") == {"EmbeddingStartEvent": 8}
     starts = [event for event in heard.events if event.class_name() == "EmbeddingStartEvent"]
     assert {event.model_dict["class_name"] for event in starts} == {"FailoverEmbedding"}
+
+
+async def test_spans_are_those_of_the_bare_embedding(case: Case) -> None:
+    seen = []
+    for model in (case.bare, case.build(verify="declared")):
+        with tracing() as spans:
+            model.get_text_embedding_batch(TEXTS)
+            await model.aget_text_embedding_batch(TEXTS)
+            model.get_text_embedding(TEXTS[0])
+            await model.aget_query_embedding(TEXTS[0])
+        seen.append([span.rpartition(".")[2] for span in spans.entered])
+
+    public = ["get_text_embedding_batch", "aget_text_embedding_batch"]
+    public += ["get_text_embedding", "aget_query_embedding"]
+    assert [span for span in seen[1] if span in public] == public
+    # Those behind the public ones belong to the object that serves, or that failed to.
+    assert set(seen[1]) <= set(seen[0])
 
 
 async def test_tokens_are_counted_once(case: Case) -> None:
