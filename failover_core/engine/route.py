@@ -178,17 +178,18 @@ class Route:
             return self._wait(seconds, now, is_last=is_last)
         # Calls that wait for one permit must not all look for it at once.
         seconds *= self._pool.dice.uniform(0.5, 1.5)
-        if is_last and self._pool.policy.total_timeout is None:
+        if is_last and self._deadline == UNLIMITED:
             return Wait(seconds)  # a permit comes back for certain, sooner or later
         return self._wait(seconds, now, is_last=is_last)
 
     def _wait(self, seconds: float, now: float, *, is_last: bool = True) -> Wait | None:
         """A wait for a target, if the call has the time; half of it, when others can be tried."""
         policy = self._pool.policy
-        if policy.total_timeout is None:
+        left = self._deadline - now
+        if left == UNLIMITED:
             left = policy.retry.max_wait - self._waited
-        else:
-            left = self._deadline - now - (0.0 if is_last else policy.total_timeout / 2)
+        elif not is_last:
+            left -= (policy.total_timeout or left) / 2
         if not 0 < seconds < left:
             return None
         self._waited += seconds
@@ -258,9 +259,9 @@ class Route:
         cap = attempt.state.timeout_cap
         if self.streaming and policy.first_token_timeout is not None:
             cap = min(cap, policy.first_token_timeout)
-        if policy.total_timeout is not None:
+        if self._deadline < UNLIMITED:
             attempt.timeout = share_of(self._deadline - now, self._targets_left(now), cap)
-            equal = policy.total_timeout / min(_SHARES, len(self._pool.states))
+            equal = (policy.total_timeout or UNLIMITED) / min(_SHARES, len(self._pool.states))
             attempt.is_fair = attempt.timeout >= _FAIR * min(cap, equal)
         elif cap < UNLIMITED:
             attempt.timeout = cap

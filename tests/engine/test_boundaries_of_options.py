@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from failover_core import AllTargetsFailedError, Router, Target
+from failover_core import AllTargetsFailedError, AttemptTimeoutError, Router, Target
+from failover_core.engine.attempt import Wait
 from failover_core.engine.together import atogether, places_of, together
 from failover_core.engine.usage import charge, metered
-from failover_core.testing import ScriptedClient
-from tests.engine.doors import REFUSED, ask, begin
+from failover_core.testing import FakeClock, ScriptedClient
+from tests.engine.doors import REFUSED, ask, begin, status
 
 PATIENCE = 10
 
@@ -72,6 +73,43 @@ def test_a_call_may_have_a_deadline_of_its_own(
     options: Any = {} if deadline is None else {"deadline": deadline}
     attempt: Any = router.begin(**options).next()
     assert attempt.timeout == timeout
+
+
+@pytest.mark.parametrize(("seconds", "waits"), [(6, False), (7, True)])
+def test_a_deadline_of_its_own_bounds_attempts_and_waits_of_a_call_without_any_other(
+    pool: Callable[..., Router], fake_clock: FakeClock, seconds: float, *, waits: bool
+) -> None:
+    router = pool("a", policy={"retry": {"attempts": 2}})
+    call = router.begin(deadline=fake_clock.now() + seconds)
+    attempt: Any = call.next()
+    assert attempt.timeout == seconds
+    call.failed(attempt, status(429, retry_after="6"))
+    step: Any = call.next()
+    assert (6 <= step.seconds < seconds) == waits
+
+
+@pytest.mark.parametrize(("seconds", "waits"), [(1, False), (3, True)])
+def test_half_of_such_a_calls_time_is_kept_for_targets_that_can_be_tried(
+    pool: Callable[..., Router], fake_clock: FakeClock, seconds: float, *, waits: bool
+) -> None:
+    limited = Target(ScriptedClient("a", default="a"), name="a", requests_per_minute=60)
+    router = pool(limited, ScriptedClient("b", [status(401)], default="b"))
+    for _ in range(60):
+        router.run(ask)
+    router.run(ask, preferred_target="b")
+    step: Any = router.begin(deadline=fake_clock.now() + seconds).next()
+    assert isinstance(step, Wait) == waits
+
+
+@pytest.mark.parametrize(("seconds", "failures"), [(4, 0), (4.5, 1), (9, 1)])
+def test_a_thin_slice_of_such_a_calls_time_blames_no_target(
+    pool: Callable[..., Router], fake_clock: FakeClock, seconds: float, failures: int
+) -> None:
+    router = pool("a", policy={"attempt_timeout": 5})
+    call = router.begin(deadline=fake_clock.now() + seconds)
+    attempt: Any = call.next()
+    call.failed(attempt, AttemptTimeoutError("slow"))
+    assert router.status()["a"].failures == failures
 
 
 def test_a_substitute_for_an_answer_is_counted_and_told(pool: Callable[..., Router]) -> None:
