@@ -80,9 +80,14 @@ class Verification:
         one_by_one = kind is Kind.QUERY and getattr(attempt.client, "embeds_one_by_one", False)
         return attempt.started_at - answered > (_SILENCE_ONE_BY_ONE if one_by_one else _SILENCE)
 
+    @property
+    def embeds_canaries(self) -> bool:
+        """Whether a canary goes along with any request."""
+        return self.verify in ("canary", "always")
+
     def has_reference(self, kind: Kind) -> bool:
         """Return whether it is settled what the canary of a kind is to be embedded to."""
-        return self.verify in ("declared", "off") or kind in self.space.fingerprint
+        return not self.embeds_canaries or kind in self.space.fingerprint
 
     def unknown_kinds(self) -> list[Kind]:
         """Return the kinds of texts of which the canary's vector is still to be found out."""

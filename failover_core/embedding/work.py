@@ -24,6 +24,9 @@ _ABOUT_THE_TEXTS = (
 _REFUSED_FROM_THE_START = 3
 """Texts refused one by one, none having been taken, after which the request itself is wrong."""
 
+_LARGE = 32
+"""Texts of a request from which on one text less costs next to nothing."""
+
 
 @dataclass(slots=True, eq=False)
 class Piece:
@@ -58,11 +61,13 @@ class Work:
         texts: of the job; of those that are equal only one is sent.
         limits: how much goes into one request; learns from what is refused.
         first: texts of the first request at the most; None is as many as of any other.
+        spare: texts that each full request of several leaves room for.
     """
 
     texts: Sequence[str]
     limits: Limits
     first: int | None = None
+    spare: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -102,10 +107,12 @@ class Work:
                 return None
             if self._again:
                 return self._again.popleft()
-            start = self._next
+            start, count = self._next, len(self._distinct)
             self._next = self.limits.end_of_request(self._distinct, start)
             if self.first and not start:
                 self._next = min(self._next, self.first)
+            elif self._next - start == self.limits.items >= _LARGE and self._next - start < count:
+                self._next -= self.spare
             return Piece(start, self._distinct[start : self._next]) if start < self._next else None
 
     def keep(self, piece: Piece, vectors: Vectors) -> None:
