@@ -58,7 +58,13 @@ class FailoverLLM(ToolCalling, StructuredPrediction):
 
     Settings of the prompt (``system_prompt``, ``output_parser``, …) and the callback manager are
     the first target's where they are not given. Structured prediction follows each target's own.
-    ``metadata`` is what all targets can do: the smallest context window, tools if all have them.
+    ``metadata`` is what all targets can do: the smallest context window, tools if all have them,
+    apart from those declared without, such as ``Target(llm, supports=[])``.
+
+    Every call takes ``preferred_target="name"``, the target to try first. A call that needs tools,
+    images, a schema or room for its text passes those over that lack it, with no mark against
+    them; if none has it, the error names what each lacks. What a target lacks is known of its
+    class, of its metadata and of its ``supports``; room counts where ``Target`` declares it.
 
     Raises:
         ConfigurationError: a target is no LLM, or its metadata cannot be told.

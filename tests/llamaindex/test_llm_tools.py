@@ -18,12 +18,14 @@ from llama_index.core.llms import MockLLM
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.llms.mock import MockFunctionCallingLLM
 from llama_index.core.llms.structured_llm import StructuredLLM
+from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel
 
 from failover_core import AllTargetsFailedError
 from failover_core.testing import FaultServer
 from failover_core.testing.faults import Status
 from llamaindex_failover import FailoverLLM
+from tests.llamaindex.doors import TOOL_DOORS, ToolDoor
 from tests.llamaindex.tools import PROMPT, Song, Weather
 
 # LlamaIndex uses methods of pydantic that pydantic deprecates.
@@ -146,6 +148,57 @@ def test_tool_calls_are_read_by_the_llm_that_made_them() -> None:
     calls = llm.get_tool_calls_from_response(response)
 
     assert [call.tool_name for call in calls] == ["weather"]
+
+
+@pytest.mark.parametrize("door", TOOL_DOORS.values(), ids=TOOL_DOORS)
+async def test_each_turn_of_a_conversation_is_read_by_whoever_made_it(door: ToolDoor) -> None:
+    first, second = OwnForm(), MockFunctionCallingLLM()
+    llm = FailoverLLM(targets=[first, second])
+    tools: list[Any] = [Weather().tool]
+    turns: list[ChatResponse] = []
+
+    for says in (calling, failing, calling):
+        first.response_generator = says
+        history = [turn.message for turn in turns]
+        turns.append(await door(llm, tools, QUESTION, chat_history=history))
+
+    served = [turn.additional_kwargs["failover"]["target"] for turn in turns]
+    assert served == ["OwnForm", "MockFunctionCallingLLM", "OwnForm"]
+    for turn in turns:
+        assert [call.tool_name for call in llm.get_tool_calls_from_response(turn)] == ["weather"]
+    assert first.get_tool_calls_from_response(turns[1]) == []
+
+
+@pytest.mark.parametrize("is_dead", [False, True], ids=["healthy", "dead primary"])
+async def test_a_tool_is_executed_once_however_many_targets_were_asked(*, is_dead: bool) -> None:
+    weather = Weather()
+    generator = failing if is_dead else None
+    primary = MockFunctionCallingLLM(response_generator=generator)
+    llm = FailoverLLM(targets=[primary, MockFunctionCallingLLM()])
+
+    def here() -> str:
+        """Tell the weather here."""
+        return weather.weather("Oslo")
+
+    tools = [FunctionTool.from_defaults(here)]
+
+    assert str(llm.predict_and_call(tools, QUESTION)) == "sunny in Oslo"
+    assert str(await llm.apredict_and_call(tools, QUESTION)) == "sunny in Oslo"
+    assert weather.executions == 2
+
+
+def test_a_tool_that_fails_is_no_failure_of_a_target() -> None:
+    def broken() -> str:
+        """Break."""
+        raise ConnectionError
+
+    llm = FailoverLLM(targets=[MockFunctionCallingLLM(), MockFunctionCallingLLM()])
+
+    answer = llm.predict_and_call([FunctionTool.from_defaults(broken)], QUESTION)
+
+    assert answer.sources[0].is_error
+    assert [target.failures for target in llm.router.status().targets] == [0, 0]
+    assert [target.requests for target in llm.router.status().targets] == [1, 0]
 
 
 def test_a_response_of_unknown_origin_is_read_by_whoever_can() -> None:
