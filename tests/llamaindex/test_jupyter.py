@@ -47,7 +47,8 @@ async def test_synchronous_calls_work_while_a_loop_runs(llm: FailoverLLM) -> Non
 
 async def test_they_keep_to_their_time_there(servers: Servers, llm_over: MakeLLM) -> None:
     servers[0].fault = Hang()
-    llm = llm_over(servers, policy={"attempt_timeout": 0.3})
+    once = {"consecutive_failures": 1, "cooldown": 60}
+    llm = llm_over(servers, policy={"attempt_timeout": 2, "breaker": once})
 
     assert {told.text for told in await every_door(llm)} == {ANSWER}
 
