@@ -21,13 +21,13 @@ from failover_core.embedding import Embedder, Kind, Vectors
 TEXTS = texts(50_000)
 BATCH = 256
 SERVERS = 4
-SERVICE = 0.05
+SERVICE = 0.1
 """Seconds of each request."""
 
-REST = 1
+REST = 2
 """Seconds that the throttled server refuses requests for."""
 
-KILLED_AFTER, THROTTLED_AFTER = 0.5, 0.9
+KILLED_AFTER, THROTTLED_AFTER = 1.0, 1.8
 """Seconds from the start of a job."""
 
 Door = Callable[[Embedder], Vectors]
