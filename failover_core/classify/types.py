@@ -63,6 +63,8 @@ _ROWS: Final[tuple[tuple[ErrorClass, str, str], ...]] = (
     # The answer ran into the caller's own ``max_tokens``: every target would cut it off.
     (ErrorClass.INVALID_REQUEST, "openai", "LengthFinishReasonError"),
     (ErrorClass.INVALID_REQUEST, "botocore", "ParamValidationError"),
+    # Of a client in service: a text that nobody can send.
+    (ErrorClass.INVALID_REQUEST, "failover_core", "ConfigurationError"),
     # Its words quote the value that did not fit, which can be anybody's document.
     (ErrorClass.UNKNOWN, "pydantic_core", "ValidationError"),
     (ErrorClass.NEUTRAL, "langgraph", "GraphBubbleUp"),
