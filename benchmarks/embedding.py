@@ -8,6 +8,7 @@ on another machine.
 from __future__ import annotations
 
 import argparse
+import gc
 import resource
 import sys
 import time
@@ -59,6 +60,9 @@ def _peak() -> float:
 
 
 def _to_one_server(rows: Callable[[str, int], Iterator[Row]], rounds: int) -> Iterator[Row]:
+    # The collector is not to look through the modules of frameworks and peers while we measure.
+    gc.collect()
+    gc.freeze()
     with server() as running:
         yield from rows(running.url, rounds)
 

@@ -45,11 +45,17 @@ class _Mailbox:
     def put(self, function: Callable[[], object]) -> None:
         """Have a function called; one for a loop that is over is forgotten."""
         self._functions.append(function)
-        if not self._is_woken:
+        loop = self._loop()
+        if self._is_woken or loop is None:
+            return
+        try:
             self._is_woken = True
-            with suppress(RuntimeError):
-                if loop := self._loop():
-                    loop.call_soon_threadsafe(self._empty)
+            loop.call_soon_threadsafe(self._empty)
+        except RuntimeError:  # it is over
+            return
+        except BaseException:  # the user interrupted it: let the next one wake the loop
+            self._is_woken = False
+            raise
 
     def _empty(self) -> None:
         # First this: whoever adds to what has been looked at wakes the loop again.
@@ -145,6 +151,7 @@ def _forget_after_fork() -> None:
     """Leave the loop to the parent, whose thread runs it; the child gets its own."""
     global _running, _lock  # noqa: PLW0603
     _lock = threading.Lock()
+    _mailboxes.clear()
     if _running is not None:
         # Nothing of the parent's may be closed here, and nobody needs to hear that it is not.
         _running.loop.set_exception_handler(lambda *_: None)
