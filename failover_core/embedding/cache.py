@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 from failover_core.embedding.cache_entries import Shelf, opened, sealed
-from failover_core.embedding.cache_in_memory import MemoryStore
+from failover_core.embedding.cache_in_memory import MemoryStore, renew_after_fork
 from failover_core.embedding.protocol import Kind
 from failover_core.embedding.space import CANARY
 from failover_core.embedding.verification import Vectors, Verification
@@ -81,6 +81,7 @@ class VectorCache:
         self._statistics = CacheStatistics()
         self._lock = threading.Lock()
         self._rests_until = 0.0
+        renew_after_fork(self)
 
     @classmethod
     def in_memory(cls, *, max_bytes: int = MEMORY_BYTES) -> Self:
@@ -153,6 +154,10 @@ class VectorCache:
     ) -> None:
         """Do what ``keep`` does."""
         await self._beside(self.keep, verification, kind, texts, vectors)
+
+    def renew(self) -> None:
+        """Begin anew in a forked process, whose parent may have been counting."""
+        self._lock = threading.Lock()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self

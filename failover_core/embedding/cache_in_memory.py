@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from failover_core.errors import ConfigurationError
 
@@ -32,7 +32,7 @@ class MemoryStore:
         self._entries: OrderedDict[bytes, bytes] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
-        _STORES.add(self)
+        renew_after_fork(self)
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return the entries that there are."""
@@ -64,7 +64,7 @@ class MemoryStore:
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._max_bytes,)
 
-    def _renew(self) -> None:
+    def renew(self) -> None:
         """Begin anew in a forked process: another thread may have been at work in the parent."""
         self._lock = threading.Lock()
         self._entries, self._bytes = OrderedDict(), 0
@@ -86,13 +86,26 @@ def _size(entry: bytes) -> int:
     return len(entry) + _OVERHEAD
 
 
-_STORES: weakref.WeakSet[MemoryStore] = weakref.WeakSet()
+class Renewable(Protocol):
+    """What has locks, which a forked process cannot open where another thread held them."""
+
+    def renew(self) -> None:
+        """Begin anew."""
+        ...
 
 
-def _renew_stores() -> None:
-    for store in _STORES:
-        store._renew()  # noqa: SLF001 - of this module
+_RENEWABLE: weakref.WeakSet[Renewable] = weakref.WeakSet()
+
+
+def renew_after_fork(one: Renewable) -> None:
+    """Let something begin anew in every process that is forked from this one."""
+    _RENEWABLE.add(one)
+
+
+def _renew_all() -> None:
+    for one in _RENEWABLE:
+        one.renew()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_stores)
+    os.register_at_fork(after_in_child=_renew_all)
