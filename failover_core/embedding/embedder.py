@@ -9,7 +9,7 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -27,6 +27,7 @@ from failover_core.engine.call import Call
 from failover_core.engine.drivers import arun, run
 from failover_core.engine.needs import CallOptions
 from failover_core.engine.together import atogether, places_of, together
+from failover_core.engine.usage import metered
 from failover_core.errors import (
     AllTargetsFailedError,
     ConfigurationError,
@@ -173,19 +174,19 @@ class Embedder:
     def _work(self, texts: Iterable[str], kind: Kind) -> Work:
         # Nothing is read from a cache before a first answer has told whose vectors may be.
         is_to_tell = self.cache is not None and not self.verification.has_reference(kind)
-        return Work(checked_texts(texts), self._limits, first=1 if is_to_tell else None)
+        return Work(
+            checked_texts(texts),
+            self._limits,
+            first=1 if is_to_tell else None,
+            spare=1 if self.verification.embeds_canaries else 0,  # so that it goes along
+        )
 
     def _serve(self, work: Work, kind: Kind, at_most: int | None = None) -> None:
         """Work off what there is, or so many pieces of it."""
         for piece in islice(iter(work.take, None), at_most):
             call = self._begin(work, kind)
-            try:
+            with _in_hand(work, piece, call):
                 vectors = run(call, partial(self._send, call, piece, kind))
-            except BaseException as error:
-                work.failed(piece, _named(error))
-                if not isinstance(error, Exception):
-                    raise
-            else:
                 work.keep(piece, vectors)
                 if self.cache:
                     self.cache.keep(self.verification, kind, piece.texts, vectors)
@@ -194,13 +195,8 @@ class Embedder:
         """Do what ``_serve`` does."""
         for piece in islice(iter(work.take, None), at_most):
             call = self._begin(work, kind)
-            try:
+            with _in_hand(work, piece, call):
                 vectors = await arun(call, partial(self._asend, call, piece, kind))
-            except BaseException as error:
-                work.failed(piece, _named(error))
-                if not isinstance(error, Exception):
-                    raise
-            else:
                 work.keep(piece, vectors)
                 if self.cache:
                     await self.cache.akeep(self.verification, kind, piece.texts, vectors)
@@ -257,6 +253,21 @@ class Embedder:
             else:
                 verification.failed(attempt)
         return vectors[:count]
+
+
+@contextmanager
+def _in_hand(work: Work, piece: Piece, call: Call) -> Iterator[None]:
+    """Charge what a piece costs; if it fails, leave it to the work to say what follows."""
+    with metered() as usage:
+        try:
+            yield
+        except BaseException as error:
+            work.failed(piece, _named(error))
+            if not isinstance(error, Exception):
+                raise
+        else:
+            if tokens := usage.tokens:
+                call.used(tokens, 0)
 
 
 def _named(error: BaseException) -> BaseException:

@@ -127,7 +127,7 @@ class OtherModel(_ListFault):
 
     def items(self, items: Items) -> Items:
         """Turn the numbers of every vector round."""
-        return _with_all(items, lambda vector: vector[::-1])
+        return _with_all(items, lambda vector: vector[::-1].copy())
 
 
 @dataclass(frozen=True, slots=True)

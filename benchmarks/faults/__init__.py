@@ -1,0 +1,1 @@
+"""A catalogue of what embedding and rerank servers do, and who survives it."""
