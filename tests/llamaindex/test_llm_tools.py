@@ -201,6 +201,23 @@ def test_a_tool_that_fails_is_no_failure_of_a_target() -> None:
     assert [target.requests for target in llm.router.status().targets] == [1, 0]
 
 
+def test_tool_calls_are_read_by_nobody_else_who_thinks_to_see_some() -> None:
+    class Greedy(MockFunctionCallingLLM):
+        def get_tool_calls_from_response(self, *_: Any, **__: Any) -> list[ToolSelection]:
+            return [ToolSelection(tool_id="1", tool_name="imagined", tool_kwargs={})]
+
+    greedy = Greedy(response_generator=failing)
+    llm = FailoverLLM(targets=[greedy, MockFunctionCallingLLM()])
+
+    calls = llm.get_tool_calls_from_response(llm.chat_with_tools([Weather().tool], QUESTION))
+    none = llm.get_tool_calls_from_response(
+        llm.chat([ChatMessage("a")]), error_on_no_tool_call=False
+    )
+
+    assert [call.tool_name for call in calls] == ["weather"]
+    assert none == []
+
+
 def test_a_response_of_unknown_origin_is_read_by_whoever_can() -> None:
     llm = FailoverLLM(targets=[MockFunctionCallingLLM(), OwnForm()])
     block = ToolCallBlock(tool_name="clock", tool_kwargs={})
