@@ -11,12 +11,14 @@ from failover_core import (
     AllTargetsFailedError,
     ConfigurationError,
     ErrorClass,
+    ResponseStatusError,
     Router,
     Target,
     UnsupportedError,
 )
+from failover_core.engine.drivers import run
 from failover_core.testing import ScriptedClient
-from tests.engine.doors import Door, ask, status, trace
+from tests.engine.doors import REFUSED, Door, ask, status, trace
 
 
 def target(name: str, *script: Any, **settings: Any) -> Target:
@@ -147,3 +149,62 @@ def test_an_unknown_preferred_target_is_refused_with_the_known_ones(
 ) -> None:
     with pytest.raises(ConfigurationError, match="there is no target 'z'; it has a, b"):
         door(pool("a", "b"), ask, preferred_target="z")
+
+
+def test_a_call_meant_for_some_targets_goes_to_no_other(
+    door: Door, pool: Callable[..., Router]
+) -> None:
+    router = pool(target("a"), target("b", REFUSED), target("c"), target("d"))
+    assert door(router, ask, among=["b", "c"]) == "c"
+    assert trace(router) == ["attempt_failed b connection", "failed_over b->c connection"]
+    assert door(router, ask, among=["d"], preferred_target="a") == "d"
+    assert router.status()["a"].requests == 0
+    assert router.status().failed_over == 1
+
+
+def test_when_none_of_those_can_serve_only_they_are_named(
+    door: Door, pool: Callable[..., Router]
+) -> None:
+    router = pool(target("a"), target("b"), ScriptedClient("c", default=REFUSED))
+    router.disable("b")
+    with pytest.raises(AllTargetsFailedError) as caught:
+        door(router, ask, among=["c"])
+    assert [str(error) for error in caught.value.exceptions] == [str(REFUSED)]
+    with pytest.raises(AllTargetsFailedError, match="every target failed; disabled") as caught:
+        door(router, ask, among=["b"])
+    assert caught.value.error_class is None
+
+
+def test_a_call_may_be_over_at_another_instant_than_the_policys(
+    pool: Callable[..., Router],
+) -> None:
+    router = pool(target("a"), policy={"total_timeout": 10})
+    first = router.begin()
+    later = router.begin(deadline=first.deadline)
+    assert later.deadline == first.deadline
+    with pytest.raises(AllTargetsFailedError, match="its total_timeout is over"):
+        router.run(ask, deadline=later.clock.now() - 1)
+
+
+def test_a_substitute_for_an_answer_is_told_and_counted(pool: Callable[..., Router]) -> None:
+    router = pool(ScriptedClient("a", default=REFUSED))
+    call = router.begin()
+    with pytest.raises(AllTargetsFailedError):
+        run(call, lambda attempt: attempt.client.call())
+    assert call.is_exhausted
+    call.degraded()
+    assert [event.kind for event in router.events][-2:] == ["exhausted", "degraded"]
+    assert {event.call_id for event in list(router.events)[-2:]} == {call.id}
+    assert router.status().degraded == 1
+    router.reset()
+    assert router.status().degraded == 0
+
+
+def test_a_call_that_ends_with_an_error_about_the_request_is_not_exhausted(
+    pool: Callable[..., Router],
+) -> None:
+    router = pool(ScriptedClient("a", default=status(422)), "b")
+    call = router.begin()
+    with pytest.raises(ResponseStatusError):
+        run(call, lambda attempt: attempt.client.call())
+    assert not call.is_exhausted
