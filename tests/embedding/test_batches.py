@@ -23,6 +23,7 @@ from failover_core import (
     Target,
 )
 from failover_core.embedding import Embedder, Kind
+from failover_core.embedding.space import CANARY
 from tests.engine.doors import REFUSED
 
 Embed = Callable[..., Any]
@@ -99,6 +100,13 @@ class Server:
     def texts(self) -> list[str]:
         """Every text that was ever sent to it."""
         return [text for request in self.requests for text in request]
+
+
+class Embedding(Server):
+    """Embeds the canary as well."""
+
+    def _leave(self, texts: Sequence[str]) -> Any:
+        return super()._leave(["-1" if text == CANARY else text for text in texts])
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -221,6 +229,15 @@ def test_a_server_that_refuses_the_size_is_asked_for_less_from_then_on(embed: Em
     server.requests.clear()
     embed(embedder, numbers(200))
     assert {len(request) for request in server.requests} == {8}
+
+
+def test_full_requests_leave_room_for_the_canary_that_verifies_their_target(embed: Embed) -> None:
+    servers = [Embedding() for _ in range(3)]
+    vectors = embed(over(*servers, batch_size=64, verify="canary"), numbers(1_000))
+    assert first_column(vectors) == list(range(1_000))
+    requests = [request for server in servers for request in server.requests]
+    assert max(map(len, requests)) == 64
+    assert [CANARY] not in requests
 
 
 def test_one_text_that_is_too_long_does_not_make_all_requests_small(embed: Embed) -> None:
