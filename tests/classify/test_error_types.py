@@ -149,7 +149,6 @@ TYPES: dict[ErrorClass, list[BaseException]] = {
         openai.APIResponseValidationError(httpx.Response(200, request=REQUEST), None),
         langchain_errors.OutputParserException("x"),
         MalformedResponseError("x"),
-        SpaceMismatchError("x"),
         ResponseStatusError("x", status_code=200),
     ],
     C.THROTTLED: [
@@ -179,7 +178,9 @@ TYPES: dict[ErrorClass, list[BaseException]] = {
         google_errors.NotFound("x"),
         ResponseStatusError("Invalid model: `x`", status_code=400),
     ],
+    C.SPACE_MISMATCH: [SpaceMismatchError("x")],
     C.INVALID_REQUEST: [
+        ConfigurationError("texts[1] is not valid Unicode"),
         langchain_errors.ModelInvalidRequestError("x"),
         google_errors.InvalidArgument("x"),
         google_errors.AlreadyExists("x"),
@@ -222,7 +223,6 @@ TYPES: dict[ErrorClass, list[BaseException]] = {
         OSError(errno.EMFILE, "Too many open files"),
         TargetError("HTTP 503"),
         UnavailableError("not tried: timed out before"),
-        ConfigurationError("timeout: must be above 0"),
     ],
 }
 

@@ -231,9 +231,9 @@ def test_each_target_is_sent_as_much_as_it_takes(rank: Rank) -> None:
 
 
 def test_the_query_counts_with_each_document(rank: Rank) -> None:
-    server = Model("a", limits=RequestLimits(bytes=40))
+    server = Model("a", limits=RequestLimits(bytes=39))
     rank(Router([server]), ["x" * 9] * 8)
-    assert sizes(server) == [4, 4]
+    assert sizes(server) == [3, 3, 2]
 
 
 def test_if_a_model_cannot_rank_a_piece_another_ranks_them_all(rank: Rank) -> None:
@@ -286,6 +286,18 @@ def test_what_is_too_large_is_halved_and_remembered(rank: Rank) -> None:
     assert sizes(server) == [5] * 4
 
 
+def test_what_is_left_is_halved_with_the_piece_that_was_too_large(rank: Rank) -> None:
+    def refuse_more_than_three_but_at_first(texts: Sequence[str]) -> BaseException | None:
+        return TOO_LARGE if len(texts) > 3 and "text 0" not in texts else None
+
+    server = Model("a", fails=refuse_more_than_three_but_at_first)
+
+    ranking = rank(Router([server]), TEXTS, batch_size=8, spread=False)
+
+    assert shape(ranking) == shape(rank(Router([Model("b")]), TEXTS))
+    assert sizes(server) == [8, 8, 4, *[2] * 6]
+
+
 def test_a_document_that_is_too_large_by_itself_is_no_lesson(rank: Rank) -> None:
     def refuse_one(texts: Sequence[str]) -> BaseException | None:
         return TOO_LARGE if "text 13" in texts else None
@@ -314,6 +326,12 @@ def test_an_order_without_scores_is_asked_for_as_a_whole(rank: Rank) -> None:
 
     assert [TEXTS[one.index] for one in ranking.ranked] == sorted(TEXTS, reverse=True)
     assert sizes(sorter) == [8, 20, 20]
+
+
+def test_an_order_without_scores_is_not_normalised(rank: Rank) -> None:
+    router = Router([Sorter()])
+    ranking = rank(router, TEXTS, Groups(router.targets, normalize="sigmoid"), top_n=2)
+    assert [one.score for one in ranking.ranked] == [1, 1 / 2]
 
 
 def test_a_whole_that_cannot_be_split_and_is_too_large_is_the_callers_to_know(rank: Rank) -> None:
