@@ -213,12 +213,10 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
             return await self._aembed(texts, Kind.PASSAGE)
 
     def _embed(self, texts: list[str], kind: Kind) -> list[Embedding]:
-        vectors: list[Embedding] = self._embedder.embed(texts, kind).tolist()
-        return vectors
+        return self._embedder.embed_lists(texts, kind)
 
     async def _aembed(self, texts: list[str], kind: Kind) -> list[Embedding]:
-        vectors: list[Embedding] = (await self._embedder.aembed(texts, kind)).tolist()
-        return vectors
+        return await self._embedder.aembed_lists(texts, kind)
 
     def _build_router(self) -> Router:
         declared = self.model_name if "model_name" in self.model_fields_set else None

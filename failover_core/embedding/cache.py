@@ -16,9 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
+import numpy as np
+
 from failover_core.embedding.cache_entries import Shelf, opened, sealed
 from failover_core.embedding.cache_in_memory import MemoryStore, renew_after_fork
 from failover_core.embedding.protocol import Kind
+from failover_core.embedding.rows import Rows
 from failover_core.embedding.space import CANARY
 from failover_core.embedding.verification import Vectors, Verification
 from failover_core.errors import ConfigurationError
@@ -142,15 +145,16 @@ class VectorCache:
         return await self._beside(self.known, verification, kind, texts)
 
     def keep(
-        self, verification: Verification, kind: Kind, texts: Sequence[str], vectors: Vectors
+        self, verification: Verification, kind: Kind, texts: Sequence[str], vectors: Rows
     ) -> None:
         """Keep the vectors of texts, as a target of the space has answered them."""
-        new = {text: one for text, one in zip(texts, vectors, strict=True) if text != CANARY}
+        answered = zip(texts, np.asarray(vectors, np.float32), strict=True)
+        new = {text: one for text, one in answered if text != CANARY}
         self._try(self._write, verification, kind, new)
         self._count(misses=len(new))
 
     async def akeep(
-        self, verification: Verification, kind: Kind, texts: Sequence[str], vectors: Vectors
+        self, verification: Verification, kind: Kind, texts: Sequence[str], vectors: Rows
     ) -> None:
         """Do what ``keep`` does."""
         await self._beside(self.keep, verification, kind, texts, vectors)

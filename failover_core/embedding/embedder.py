@@ -17,6 +17,7 @@ from typing import Any, Protocol, Unpack
 
 from failover_core.embedding.cache import Cache, cache_for
 from failover_core.embedding.protocol import Kind
+from failover_core.embedding.rows import Rows
 from failover_core.embedding.space import CANARY, EmbeddingSpace, known_space
 from failover_core.embedding.texts import checked_texts
 from failover_core.embedding.verification import TOLERANCE, Vectors, Verification, Verify
@@ -112,23 +113,40 @@ class Embedder:
             EmbeddingSpaceMismatchError: only targets of another space could have answered.
             AllTargetsFailedError: no target could embed any of the texts.
         """
+        return self._done(texts, kind).vectors()
+
+    async def aembed(self, texts: Iterable[str], kind: Kind) -> Vectors:
+        """Return what ``embed`` returns. A cancelled job sends nothing further."""
+        return (await self._adone(texts, kind)).vectors()
+
+    def embed_lists(self, texts: Iterable[str], kind: Kind) -> list[list[float]]:
+        """Return what ``embed`` returns, as lists: those that a wrapped object gave as they came.
+
+        Their floats are the object's own, and nothing is spent on changing their form.
+        """
+        return self._done(texts, kind).lists()
+
+    async def aembed_lists(self, texts: Iterable[str], kind: Kind) -> list[list[float]]:
+        """Return what ``embed_lists`` returns."""
+        return (await self._adone(texts, kind)).lists()
+
+    def _done(self, texts: Iterable[str], kind: Kind) -> Work:
         work = self._work(texts, kind)
         if not self.verification.has_reference(kind):
             self._serve(work, kind, at_most=1)
         if self.cache:
             work.fill(self.cache.known(self.verification, kind, work.unsent))
         together(partial(self._serve, work, kind), min(self._places, work.requests))
-        return work.vectors()
+        return work
 
-    async def aembed(self, texts: Iterable[str], kind: Kind) -> Vectors:
-        """Return what ``embed`` returns. A cancelled job sends nothing further."""
+    async def _adone(self, texts: Iterable[str], kind: Kind) -> Work:
         work = self._work(texts, kind)
         if not self.verification.has_reference(kind):
             await self._aserve(work, kind, at_most=1)
         if self.cache:
             work.fill(await self.cache.aknown(self.verification, kind, work.unsent))
         await atogether(partial(self._aserve, work, kind), min(self._places, work.requests))
-        return work.vectors()
+        return work
 
     def iter_embed(self, texts: Iterable[str], kind: Kind) -> Iterator[Vectors]:
         """Yield the vectors of ever so many texts, in order and some thousands at a time.
@@ -209,7 +227,7 @@ class Embedder:
             options["spread"] = True
         return self._begin_call(**options)
 
-    def _send(self, call: Call, piece: Piece, kind: Kind, attempt: Attempt) -> Vectors:
+    def _send(self, call: Call, piece: Piece, kind: Kind, attempt: Attempt) -> Rows:
         with closing(self._exchange(call, piece.texts, kind, attempt)) as exchange:
             client, texts = next(exchange)
             while True:
@@ -218,7 +236,7 @@ class Embedder:
                 except StopIteration as end:
                     return end.value  # type: ignore[no-any-return]
 
-    async def _asend(self, call: Call, piece: Piece, kind: Kind, attempt: Attempt) -> Vectors:
+    async def _asend(self, call: Call, piece: Piece, kind: Kind, attempt: Attempt) -> Rows:
         with closing(self._exchange(call, piece.texts, kind, attempt)) as exchange:
             client, texts = next(exchange)
             while True:
@@ -229,7 +247,7 @@ class Embedder:
 
     def _exchange(
         self, call: Call, texts: Sequence[str], kind: Kind, attempt: Attempt
-    ) -> Generator[tuple[Any, Sequence[str]], Any, Vectors]:
+    ) -> Generator[tuple[Any, Sequence[str]], Any, Rows]:
         """Yield who is to embed what, and be sent the answers; return the texts' vectors."""
         verification, client, count = self.verification, attempt.client, len(texts)
         # An object that caches would remember the canary of a model that is gone.

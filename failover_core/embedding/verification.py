@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failover_core.embedding.protocol import Kind
+from failover_core.embedding.rows import Rows, rows_of
 from failover_core.embedding.space import EmbeddingSpace, distance
 from failover_core.engine.attempt import Attempt
 from failover_core.errors import ConfigurationError, MalformedResponseError, SpaceMismatchError
@@ -102,17 +103,18 @@ class Verification:
         """Take note that a target answered."""
         self._answered[attempt.target.name, kind] = now
 
-    def check(self, attempt: Attempt, kind: Kind, canary: Vectors) -> None:
+    def check(self, attempt: Attempt, kind: Kind, canary: Vectors | list[float]) -> None:
         """Compare a target's vector of the canary with the reference; the first one becomes it.
 
         Raises:
             SpaceMismatchError: the target embeds into another space.
         """
+        canary = np.array(canary, np.float32)
         with self._lock:
             reference = self.space.fingerprint.get(kind)
             if reference is None:
                 self.reference_target = self.reference_target or attempt.target.name
-                known = {**self.space.fingerprint, kind: canary.copy()}
+                known = {**self.space.fingerprint, kind: canary}
                 self.space = EmbeddingSpace(
                     self.space.model or attempt.target.model, len(canary), known
                 )
@@ -125,18 +127,18 @@ class Verification:
             )
             raise SpaceMismatchError(message)
 
-    def checked(self, answer: Any, texts: Sequence[str]) -> Vectors:
-        """Return an answer as an array of one vector per text, of the pool's dimension.
+    def checked(self, answer: Any, texts: Sequence[str]) -> Rows:
+        """Return an answer, if it is one vector per text, of the pool's dimension.
 
         Raises:
-            MalformedResponseError: it is no such array, or it is nothing but zeros.
+            MalformedResponseError: it is not, or it is nothing but zeros.
             SpaceMismatchError: its vectors have another dimension than those of the pool.
         """
-        vectors = _array(answer, len(texts))
-        if not vectors.any() and any(map(str.strip, texts)):
+        vectors = rows_of(answer, len(texts))
+        if not any(map(np.any, vectors)) and any(map(str.strip, texts)):
             message = "the vectors are all zero"
             raise MalformedResponseError(message)
-        dimension = vectors.shape[1]
+        dimension = len(vectors[0])
         with self._lock:
             known = self.space.dimension
             if known is None:
@@ -148,23 +150,3 @@ class Verification:
             )
             raise SpaceMismatchError(message)
         return vectors
-
-
-def _array(answer: Any, count: int) -> Vectors:
-    try:
-        vectors = np.asarray(answer)
-    except ValueError:  # what numpy says to rows of different lengths
-        vectors = np.empty(0)
-    if vectors.ndim != 2 or not np.issubdtype(vectors.dtype, np.number):  # noqa: PLR2004
-        message = "the vectors are not numbers of one dimension"
-        raise MalformedResponseError(message)
-    found, dimension = vectors.shape
-    if found != count or not dimension:
-        message = f"{found} vectors of dimension {dimension} for {count} texts"
-        raise MalformedResponseError(message)
-    with np.errstate(over="ignore"):
-        vectors = vectors.astype(np.float32, copy=False)
-    if not np.isfinite(vectors).all():
-        message = "a vector has a component that is not finite"
-        raise MalformedResponseError(message)
-    return vectors

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from failover_core.classify import classify
+from failover_core.embedding.rows import Rows, lists_of
 from failover_core.embedding.verification import Vectors
 from failover_core.errors import AllTargetsFailedError, ErrorClass, PartialEmbeddingError
 from failover_core.splitting import Limits
@@ -74,7 +75,7 @@ class Work:
         self._distinct = list(dict.fromkeys(self.texts))
         self._next = self._known = 0
         self._again: deque[Piece] = deque()
-        self._vectors: Vectors | None = None
+        self._vectors: Rows | None = None
         self._has_vector = np.zeros(len(self._distinct), np.bool_)
         self._refused: dict[int, Exception] = {}
         self._stopped: BaseException | None = None
@@ -115,13 +116,16 @@ class Work:
                 self._next -= self.spare
             return Piece(start, self._distinct[start : self._next]) if start < self._next else None
 
-    def keep(self, piece: Piece, vectors: Vectors) -> None:
+    def keep(self, piece: Piece, vectors: Rows) -> None:
         """Take the vectors of a piece."""
         start, end = piece.start, piece.start + len(piece.texts)
         with self._lock:
             if self._vectors is None:
-                self._vectors = np.empty((len(self._distinct), vectors.shape[1]), np.float32)
-            self._vectors[start:end] = vectors
+                self._vectors = _room_for(len(self._distinct), vectors)
+            if isinstance(self._vectors, list):
+                self._vectors[start:end] = lists_of(vectors)
+            else:
+                self._vectors[start:end] = vectors
             self._has_vector[start:end] = True
             if piece.halved:
                 piece.halved.halves_done += 1
@@ -153,6 +157,13 @@ class Work:
             PartialEmbeddingError: some texts have none. If no text has one, what went wrong with
                 the first is raised instead.
         """
+        return np.asarray(self._rows(), np.float32)
+
+    def lists(self) -> list[list[float]]:
+        """Return what ``vectors`` returns, as lists: those that were kept as they came."""
+        return lists_of(self._rows())
+
+    def _rows(self) -> Rows:
         if self._stopped is not None and not isinstance(self._stopped, Exception):
             raise self._stopped
         if not self._distinct:
@@ -161,8 +172,11 @@ class Work:
             raise self._error_of(0)
         if not self._has_vector.all():
             raise self._partial(self._vectors)
-        is_as_given = self._distinct == self.texts
-        return self._vectors if is_as_given else self._vectors[self._places()]
+        if self._distinct == self.texts:
+            return self._vectors
+        if isinstance(self._vectors, list):
+            return [self._vectors[place] for place in self._places()]
+        return self._vectors[self._places()]
 
     def _places(self) -> list[int]:
         places = {text: place for place, text in enumerate(self._distinct)}
@@ -175,15 +189,22 @@ class Work:
         error = self._refused.get(place, self._stopped)
         return error if isinstance(error, Exception) else RuntimeError("the work is not done")
 
-    def _partial(self, vectors: Vectors) -> PartialEmbeddingError:
+    def _partial(self, vectors: Rows) -> PartialEmbeddingError:
         results: dict[int, Vectors] = {}
         errors: dict[int, Exception] = {}
         for index, place in enumerate(self._places()):
             if self._has_vector[place]:
-                results[index] = vectors[place]
+                results[index] = np.asarray(vectors[place], np.float32)
             else:
                 errors[index] = self._error_of(place)
         return PartialEmbeddingError(results, errors)
+
+
+def _room_for(count: int, vectors: Rows) -> Rows:
+    """Return place for so many vectors like these."""
+    if isinstance(vectors, list):
+        return [[]] * count
+    return np.empty((count, vectors.shape[1]), np.float32)
 
 
 def _is_about_the_texts(error: BaseException) -> bool:
