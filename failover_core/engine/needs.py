@@ -71,9 +71,7 @@ class Needs:
 
     def candidates(self, states: Iterable[TargetState]) -> list[TargetState]:
         """Return those of targets that the call was meant for."""
-        return [
-            state for state in states if self.among is None or state.target.name in self.among
-        ]
+        return [state for state in states if self.among is None or state.target.name in self.among]
 
     def admits(self, target: Target) -> bool:
         """Return whether a target is meant, and has what the call requires."""
