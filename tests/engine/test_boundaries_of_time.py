@@ -199,6 +199,18 @@ def test_a_call_waits_for_its_last_target_with_all_of_its_time(
     assert sum(fake_clock.sleeps) == pytest.approx(40)
 
 
+@pytest.mark.parametrize(("used", "waits"), [(39, True), (41, False)])
+def test_the_time_that_a_call_has_used_is_not_part_of_the_half_that_it_may_wait(
+    pool: Callable[..., Router], fake_clock: FakeClock, used: float, *, waits: bool
+) -> None:
+    limited = Target(failing("a"), name="a", requests_per_minute=1)
+    router = pool(limited, failing("b", status(401)), policy={"total_timeout": 200})
+    call = router.begin()
+    fake_clock.advance(used)
+    router.run(ask, preferred_target="b")  # which is refused, and served by a
+    assert isinstance(call.next(), Wait) == waits
+
+
 @pytest.mark.parametrize(("total", "served"), [(0.15, "b"), (0.5, "a")])
 def test_half_of_the_time_is_kept_for_others_while_a_target_is_full(
     pool: Callable[..., Router], fake_clock: FakeClock, total: float, served: str
