@@ -9,12 +9,11 @@ import failover_core
 
 EXPORTED = """
     AllTargetsFailedError AttemptTimeoutError BreakerPolicy BrokenStreamError CallOptions
-    Capability Clock ConfigurationError Dice EmbeddingSpaceMismatchError ErrorClass EventKind FailoverError FailoverEvent
-    FailoverPolicy Health HedgePolicy Latency MalformedResponseError OutOfStepError PartialEmbeddingError PoolStatus Price
-    ProbePolicy ResponseStatusError Resume RetryPolicy Router
-    SpaceMismatchError State Sticky Strategy Target TargetError TargetStatus UnavailableError
-    UnsupportedError
-    register_strategy
+    Capability Clock ConfigurationError Dice EmbeddingSpaceMismatchError ErrorClass EventKind
+    FailoverError FailoverEvent FailoverPolicy Health HedgePolicy Latency MalformedResponseError
+    OutOfStepError PartialEmbeddingError PoolStatus Price ProbePolicy ResponseStatusError Resume
+    RetryPolicy Router SpaceMismatchError State Sticky Strategy Target TargetError TargetStatus
+    UnavailableError UnsupportedError register_strategy
 """.split()  # noqa: SIM905 - a list of words is read as words
 
 HEAVY = ("langchain", "langchain_core", "llama_index", "openai", "aiohttp", "httpx", "numpy")
