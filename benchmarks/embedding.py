@@ -18,6 +18,7 @@ from functools import partial
 import numpy as np
 
 from benchmarks import embedding_batches, embedding_jobs, embedding_singles
+from benchmarks.embedding_peers import peers
 from benchmarks.servers import server
 from benchmarks.tables import Goal, Row, print_table
 from failover_core import Router
@@ -60,10 +61,11 @@ def _peak() -> float:
 
 
 def _to_one_server(rows: Callable[[str, int], Iterator[Row]], rounds: int) -> Iterator[Row]:
-    # The collector is not to look through the modules of frameworks and peers while we measure.
-    gc.collect()
-    gc.freeze()
     with server() as running:
+        peers(running.url)
+        # The collector is not to look through the modules of all of them while we measure.
+        gc.collect()
+        gc.freeze()
         yield from rows(running.url, rounds)
 
 
