@@ -301,7 +301,7 @@ def test_a_pool_that_was_reset_has_every_target_in_service(pool: Callable[..., R
 
 
 @pytest.mark.parametrize(
-    ("clients_own", "targets", "policys", "lease"),
+    ("clients_own", "targets", "of_policy", "lease"),
     [
         (None, None, None, 60),
         (None, None, 4, 5),
@@ -315,13 +315,13 @@ def test_a_probe_is_lost_one_second_after_its_time_or_after_a_minute_without_one
     fake_clock: FakeClock,
     clients_own: float | None,
     targets: float | None,
-    policys: float | None,
+    of_policy: float | None,
     lease: float,
 ) -> None:
     client = ScriptedClient("a", default="a")
     if clients_own:
         client.default_attempt_timeout = clients_own  # type: ignore[attr-defined]
-    policy = {"breaker": BREAKER, "attempt_timeout": policys}
+    policy = {"breaker": BREAKER, "attempt_timeout": of_policy}
     router = pool(Target(client, name="a", attempt_timeout=targets), "b", policy=policy)
     fail_first(router, 1)
     fake_clock.advance(5)
