@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, Unpack
+from typing import Any
 
 from failover_core.embedding.cache import Cache, cache_for
 from failover_core.embedding.protocol import Kind
@@ -24,7 +24,7 @@ from failover_core.embedding.verification import TOLERANCE, Vectors, Verificatio
 from failover_core.embedding.windows import windows
 from failover_core.embedding.work import Piece, Work
 from failover_core.engine.attempt import Attempt
-from failover_core.engine.call import Call
+from failover_core.engine.call import Begin, Call
 from failover_core.engine.drivers import arun, run
 from failover_core.engine.needs import CallOptions
 from failover_core.engine.together import atogether, places_of, together
@@ -40,14 +40,6 @@ from failover_core.targets import Target
 
 _WAVES = 4
 """Requests that each place of a job gets before ``iter_embed`` hands out their vectors."""
-
-
-class Begin(Protocol):
-    """What begins a call, as ``Router.begin`` does."""
-
-    def __call__(self, **options: Unpack[CallOptions]) -> Call:
-        """Begin a call."""
-        ...
 
 
 class Embedder:
