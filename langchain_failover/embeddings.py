@@ -65,7 +65,7 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
             Left out, it becomes the name that the targets agree on.
         dimension: of the vectors; None takes that of the first answer.
         batch_size: texts of one request at the most; a failed batch alone moves on.
-        provider: protocol of URLs: ``"infinity"`` or ``"openai"``.
+        provider: protocol of URLs, a name in ``failover_core.clients.PROVIDERS``.
         api_key: key of URLs; several as a list or a text with commas.
         policy: see ``FailoverPolicy``.
         strategy: see ``failover_core.Router``.
@@ -107,7 +107,7 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
     @classmethod
     def from_urls(
         cls,
-        urls: str | Sequence[str],
+        urls: str | Sequence[str] | None,
         *,
         model: str,
         provider: str = "infinity",
@@ -119,9 +119,10 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
         """Build it over servers.
 
         Args:
-            urls: a list, or one text with commas; spaces and a trailing comma are forgiven.
+            urls: a list, or one text with commas; spaces and a trailing comma are forgiven. None
+                is the vendor's own service, once for each key.
             model: name of the model, the same on every server.
-            provider: their protocol: ``"infinity"`` or ``"openai"``.
+            provider: their protocol: a name in ``failover_core.clients.PROVIDERS``.
             api_key: one for all, or several (a list, or a text with commas) paired with the URLs.
             policy: see ``FailoverPolicy``.
             strategy: see ``failover_core.Router``.

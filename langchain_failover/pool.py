@@ -132,7 +132,7 @@ class UrlPooled(Pooled):
     """Name of the model; URLs need it."""
 
     provider: str = "infinity"
-    """Protocol of the targets that are URLs: ``"infinity"`` or ``"openai"``."""
+    """Protocol of the targets that are URLs: a name in ``failover_core.clients.PROVIDERS``."""
 
     api_key: SecretStr | None = Field(default=None, exclude=True)
     """Key of the targets that are URLs (or keys, with commas between), until their clients have

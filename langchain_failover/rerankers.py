@@ -104,7 +104,7 @@ class FailoverReranker(BaseDocumentCompressor, UrlPooled):
     @classmethod
     def from_urls(
         cls,
-        urls: str | Sequence[str],
+        urls: str | Sequence[str] | None,
         *,
         model: str,
         provider: str = "infinity",
@@ -118,9 +118,10 @@ class FailoverReranker(BaseDocumentCompressor, UrlPooled):
         """Build it over servers.
 
         Args:
-            urls: a list, or one text with commas; spaces and a trailing comma are forgiven.
+            urls: a list, or one text with commas; spaces and a trailing comma are forgiven. None
+                is the vendor's own service, once for each key.
             model: name of the model, the same on every server.
-            provider: their protocol: ``"infinity"`` or ``"openai"``.
+            provider: their protocol: a name in ``failover_core.clients.PROVIDERS``.
             api_key: one for all, or several (a list, or a text with commas) paired with the URLs.
             top_n: documents to return at the most; None returns all.
             score_threshold: lowest score to return; None returns all.

@@ -119,7 +119,7 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
     @classmethod
     def from_urls(
         cls,
-        urls: str | Sequence[str],
+        urls: str | Sequence[str] | None,
         *,
         model: str,
         provider: str = "infinity",
@@ -133,7 +133,8 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
         """Return an embedding over servers.
 
         Args:
-            urls: base URLs, in a list or in one text with commas.
+            urls: base URLs, in a list or in one text with commas. None is the vendor's own
+                service, once for each key.
             model: the model, the same on every server.
             provider: whose protocol they speak: ``"infinity"``, ``"openai"`` or another one of
                 ``failover_core.clients``.

@@ -130,7 +130,7 @@ class FailoverRerank(FailoverComponent, BaseNodePostprocessor):
     @classmethod
     def from_urls(
         cls,
-        urls: str | Sequence[str],
+        urls: str | Sequence[str] | None,
         *,
         model: str,
         provider: str = "infinity",
@@ -144,9 +144,10 @@ class FailoverRerank(FailoverComponent, BaseNodePostprocessor):
         """Return a reranker over servers.
 
         Args:
-            urls: base URLs, in a list or in one text with commas.
+            urls: base URLs, in a list or in one text with commas. None is the vendor's own
+                service, once for each key.
             model: the model, the same on every server.
-            provider: whose protocol they speak: ``"infinity"`` or ``"openai"``.
+            provider: whose protocol they speak: a name in ``failover_core.clients.PROVIDERS``.
             api_key: one key, or several paired with the URLs, the last one also for the rest;
                 ``"${NAME}"`` reads it from an environment variable.
             top_n: nodes to keep at the most; None keeps all.

@@ -39,7 +39,9 @@ from failover_core.splitting import Limits
 from failover_core.targets import Target
 
 _WAVES = 4
-"""Requests that each place of a job gets before ``iter_embed`` hands out their vectors."""
+_LARGEST_WINDOW = 4096
+"""Requests that each place of a job gets before ``iter_embed`` hands out their vectors, but no
+more texts than that, if one wave has fewer: an array of 1024 dimensions then takes 16 MiB."""
 
 
 class Embedder:
@@ -151,14 +153,14 @@ class Embedder:
                 it count from the first text of all.
             AllTargetsFailedError: as with ``embed``.
         """
-        for window in windows(texts, self._limits.items * self._places * _WAVES):
+        for window in windows(texts, self._window()):
             with window.counted():
                 vectors = self.embed(window.texts, kind)
             yield vectors
 
     async def aiter_embed(self, texts: Iterable[str], kind: Kind) -> AsyncIterator[Vectors]:
         """Yield what ``iter_embed`` yields."""
-        for window in windows(texts, self._limits.items * self._places * _WAVES):
+        for window in windows(texts, self._window()):
             with window.counted():
                 vectors = await self.aembed(window.texts, kind)
             yield vectors
@@ -180,6 +182,10 @@ class Embedder:
         for kind in self.verification.unknown_kinds():
             await self.aembed([CANARY], kind)
         return self.verification.space
+
+    def _window(self) -> int:
+        wave = self._limits.items * self._places
+        return max(wave, min(wave * _WAVES, _LARGEST_WINDOW))
 
     def _work(self, texts: Iterable[str], kind: Kind) -> Work:
         # Nothing is read from a cache before a first answer has told whose vectors may be.
