@@ -7,11 +7,13 @@ import json
 import logging
 import warnings
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from benchmarks.faults.judge import Verdict, judge
 from benchmarks.faults.scenarios import Scenario, load
-from benchmarks.faults.systems import systems
+from benchmarks.faults.systems import Build, systems
 
 Results = dict[str, dict[str, Verdict]]
 
@@ -27,8 +29,11 @@ def main() -> None:
     warnings.simplefilter("ignore")
     scenarios = [one for one in load() if given.only in (None, one.id)]
     found: Results = {}
+    known = systems()
     for scenario in scenarios:
-        found[scenario.id] = {name: judge(build, scenario) for name, build in systems().items()}
+        with ThreadPoolExecutor(len(known)) as threads:  # each has servers of its own
+            verdicts = threads.map(partial(_judged, scenario), known.values())
+            found[scenario.id] = dict(zip(known, verdicts, strict=True))
         print(f"{scenario.id}: {', '.join(found[scenario.id].values())}", flush=True)
     table = _table(scenarios, found)
     print(f"\n{table}")
@@ -37,6 +42,10 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "faults.md").write_text(_page(table))
         (folder / "faults.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _judged(scenario: Scenario, build: Build) -> Verdict:
+    return judge(build, scenario)
 
 
 def _table(scenarios: list[Scenario], found: Results) -> str:
