@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 OLDEST := .venv-oldest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-full test-oldest lint format test-real demo notebook bench simulate mutate clean
+.PHONY: help setup test test-full test-oldest lint format test-real demo notebook bench faults simulate mutate clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,8 +61,12 @@ notebook: $(READY) ## execute every notebook from start to end, without saving i
 bench: $(READY) ## measure what the engine adds, under LangChain too, and the clients beside others
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.langchain_calls
+	$(BIN)/python -m benchmarks.llamaindex_calls
 	$(BIN)/python -m benchmarks.transports
 	$(BIN)/python -m benchmarks.embedding
+
+faults: $(READY) ## put this library and others through a catalogue of faults (a quarter of an hour)
+	$(BIN)/python -m benchmarks.faults --docs docs
 
 simulate: $(READY) ## play the outages of docs/simulation.md in virtual time, and draw them anew
 	$(BIN)/python -m benchmarks.simulate --docs docs
