@@ -405,6 +405,45 @@ async def test_an_async_stream_that_cannot_be_closed_may_end() -> None:
     assert [chunk async for chunk in router.astream(lambda _: Unclosable())] == []
 
 
+class Reader:
+    """An async stream whose iterator is an async generator."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        yield "chunk"
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+async def test_an_async_stream_is_closed_although_its_iterator_has_ended() -> None:
+    reader = Reader()
+    assert [chunk async for chunk in Router(named("a")).astream(lambda _: reader)] == ["chunk"]
+    assert reader.is_closed
+
+
+async def test_an_async_stream_that_is_left_has_been_closed_when_its_reader_goes_on() -> None:
+    closed, kept = list[str](), list[AsyncIterator[str]]()
+
+    async def chunks() -> AsyncIterator[str]:
+        try:
+            yield "chunk"
+            yield "more"
+        finally:
+            closed.append("closed")
+
+    def send(_: str) -> AsyncIterator[str]:
+        kept.append(chunks())
+        return kept[-1]
+
+    stream = aiter(Router(named("a")).astream(send))
+    assert await anext(stream) == "chunk"
+    await stream.aclose()  # type: ignore[attr-defined]
+    assert closed == ["closed"]
+
+
 # Threads
 
 
@@ -423,6 +462,13 @@ def test_a_thread_that_has_been_idle_for_long_ends(impatient: deque[Any]) -> Non
     assert not thread.is_alive()
     assert not impatient
     assert Workers().call_within(threading.current_thread, PATIENCE) is not thread
+
+
+def test_a_thread_whose_work_was_quick_is_not_counted(impatient: deque[Any]) -> None:
+    some = Workers()
+    thread = some.call_within(threading.current_thread, PATIENCE)
+    thread.join(PATIENCE)
+    assert some.abandoned == 0
 
 
 def test_a_thread_that_is_taken_when_its_time_is_over_does_its_job(impatient: deque[Any]) -> None:

@@ -257,6 +257,18 @@ def test_a_target_keeps_to_its_own_limit_of_money_and_to_its_pools(
     assert served == ["a", "b", "b", "free", "free"]
 
 
+def test_a_target_keeps_to_its_limits_of_a_minute_and_of_a_day(
+    pool: Callable[..., Router], fake_clock: FakeClock
+) -> None:
+    limited = Target(failing("a"), name="a", requests_per_minute=2, requests_per_day=3)
+    router = pool(limited, "b")
+    served = []
+    for _ in range(3):
+        served += [router.run(ask) for _ in range(3)]
+        fake_clock.advance(60)
+    assert "".join(served) == "aababbbbb"
+
+
 def test_calls_of_an_unknown_size_take_no_tokens_before_they_answer(
     pool: Callable[..., Router],
 ) -> None:

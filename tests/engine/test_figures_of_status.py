@@ -149,6 +149,26 @@ def test_a_call_that_has_failed_is_over_and_fails_once(pool: Callable[..., Route
     assert router.status().failed == 1
 
 
+def test_each_call_that_no_target_could_serve_is_exhausted_and_counted(
+    pool: Callable[..., Router],
+) -> None:
+    router = pool(ScriptedClient("a", default=REFUSED))
+    for failed in (1, 2, 3):
+        call, attempt = begin(router)
+        call.failed(attempt, REFUSED)
+        assert not call.is_exhausted
+        call.next()
+        assert call.is_exhausted
+        assert router.status().failed == failed
+
+
+def test_a_call_that_its_own_request_ended_is_not_exhausted(pool: Callable[..., Router]) -> None:
+    call, attempt = begin(pool("a", "b"))
+    call.failed(attempt, status(400))
+    call.next()
+    assert not call.is_exhausted
+
+
 def test_failures_cost_nothing(pool: Callable[..., Router]) -> None:
     target = Target(ScriptedClient("a", [REFUSED]), name="a", price=(1e6, 1e6))
     router = pool(target, "b")

@@ -20,6 +20,7 @@ from failover_core import (
     Router,
     Target,
     UnavailableError,
+    UnsupportedError,
 )
 from failover_core.engine.workers import MAX_ABANDONED, Workers
 from failover_core.testing import FakeClock, ScriptedClient
@@ -236,6 +237,36 @@ def test_an_error_names_the_disabled_targets_and_the_remedy(still: Callable[...,
     (only,) = caught.value.exceptions
     assert isinstance(only, UnavailableError)
     assert str(only) == "no target was tried"
+
+
+def test_a_call_that_no_target_could_ever_serve_is_unsupported(
+    still: Callable[..., Router],
+) -> None:
+    with pytest.raises(AllTargetsFailedError) as caught:
+        still(Target("x", name="a", supports=[])).run(ask, requires="tools")
+    (only,) = caught.value.exceptions
+    assert isinstance(only, UnsupportedError)
+    assert str(only) == "a does not support tools"
+    assert caught.value.error_class == "unsupported"
+
+
+def test_a_call_without_room_is_unavailable(still: Callable[..., Router]) -> None:
+    router = still(Target(ScriptedClient("a", default="a"), name="a", requests_per_minute=1))
+    router.run(ask)
+    with pytest.raises(AllTargetsFailedError, match="no room within its limits") as caught:
+        router.run(ask)
+    (only,) = caught.value.exceptions
+    assert isinstance(only, UnavailableError)
+    assert caught.value.error_class is None
+
+
+def test_a_reason_stands_beside_the_errors_of_the_attempts(still: Callable[..., Router]) -> None:
+    limited = Target(ScriptedClient("b", default="b"), name="b", requests_per_minute=1)
+    router = still(ScriptedClient("a", default=REFUSED), limited)
+    assert router.run(ask) == "b"
+    with pytest.raises(AllTargetsFailedError, match="b has no room") as caught:
+        router.run(ask)
+    assert caught.value.exceptions == (REFUSED,)
 
 
 @pytest.mark.parametrize(("which", "number"), [("first", 0), ("last", 2)])
