@@ -16,6 +16,7 @@ import pytest
 from failover_core import (
     AllTargetsFailedError,
     AttemptTimeoutError,
+    ConfigurationError,
     FailoverEvent,
     Router,
     Target,
@@ -267,6 +268,21 @@ def test_a_reason_stands_beside_the_errors_of_the_attempts(still: Callable[..., 
     with pytest.raises(AllTargetsFailedError, match="b has no room") as caught:
         router.run(ask)
     assert caught.value.exceptions == (REFUSED,)
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("round-robin", "did you mean 'round_robin'?"),
+        ("nonsense", "known: priority, sticky, round_robin, weighted, least_loaded"),
+    ],
+)
+def test_an_unknown_strategy_is_told_which_there_are(
+    still: Callable[..., Router], given: str, hint: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        still("a", strategy=given)
+    assert f"there is no strategy {given!r}; {hint}" in str(caught.value)
 
 
 @pytest.mark.parametrize(("which", "number"), [("first", 0), ("last", 2)])
