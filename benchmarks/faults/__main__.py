@@ -65,7 +65,7 @@ _MEANINGS = {
     Verdict.PASS: "every call was answered as it must be, and the failing server left in peace;",
     Verdict.PARTIAL: "every call was answered, but the failing server was asked far too often;",
     Verdict.SAFE: "a call that could have been answered was not, and said so;",
-    Verdict.FAIL: "a wrong answer was handed out as right, or a call did not come back in 30 s;",
+    Verdict.FAIL: "a wrong answer was handed out as right, or a call did not come back in 20 s;",
     Verdict.NONE: "it does not offer this.",
 }
 
