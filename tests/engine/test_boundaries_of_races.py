@@ -19,6 +19,7 @@ from failover_core.engine.hedging import Hedging
 from failover_core.engine.pool import _renew_pools
 from failover_core.engine.workers import MAX_ABANDONED, Workers, in_thread
 from failover_core.policy import HedgePolicy
+from failover_core.resuming import Resume
 from failover_core.testing import FakeClock
 from tests.engine.doors import REFUSED, begin, named, status, trace
 
@@ -442,6 +443,22 @@ async def test_an_async_stream_that_is_left_has_been_closed_when_its_reader_goes
     assert await anext(stream) == "chunk"
     await stream.aclose()  # type: ignore[attr-defined]
     assert closed == ["closed"]
+
+
+@pytest.mark.parametrize(("replaces", "chunks"), [(True, "ab abc"), (False, "ab c")])
+def test_chunks_that_replace_the_former_ones_are_not_joined_to_them(
+    chunks: str, *, replaces: bool
+) -> None:
+    def send(client: str) -> Iterator[str]:
+        if client == "b":
+            yield "abc"
+            return
+        yield "ab"
+        raise REFUSED
+
+    resume = Resume(text=str, cut=lambda _chunk, text, _whole: text, replaces=replaces)
+    router = Router(named("a", "b"), policy={"on_broken_stream": "resume"})
+    assert " ".join(router.stream(send, resume=resume)) == chunks
 
 
 # Threads
