@@ -29,7 +29,13 @@ from failover_core.testing import FaultServer
 from tests.llamaindex.stacks import FACTS, Observed, Stack, Stacks, observed
 
 # LlamaIndex's memory of a conversation leaves its database open.
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    # The database of LlamaIndex's chat memory may answer when the loop of its test is closed.
+    pytest.mark.filterwarnings(
+        "ignore:.*_connection_worker_thread:pytest.PytestUnhandledThreadExceptionWarning"
+    ),
+]
 
 Servers = tuple[FaultServer, FaultServer]
 Application = Callable[[Stack], Awaitable[list[Any]]]
