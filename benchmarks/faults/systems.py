@@ -14,6 +14,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from langchain_core.documents import Document
+from llama_index.core.schema import NodeWithScore, TextNode
+
+from langchain_failover import FailoverEmbeddings, FailoverReranker
+from llamaindex_failover import FailoverEmbedding, FailoverRerank
+
 SECONDS = 1.0
 MODEL = "m"
 
@@ -53,10 +59,6 @@ def systems() -> dict[str, Build]:
 
 
 def _langchain(urls: list[str], *, is_async: bool) -> System:
-    from langchain_core.documents import Document  # noqa: PLC0415 - only who is run is imported
-
-    from langchain_failover import FailoverEmbeddings, FailoverReranker  # noqa: PLC0415
-
     policy = {"attempt_timeout": SECONDS}
     embeddings = FailoverEmbeddings.from_urls(urls, model=MODEL, policy=policy)
     reranker = FailoverReranker.from_urls(urls, model=MODEL, policy=policy)
@@ -78,10 +80,6 @@ def _langchain(urls: list[str], *, is_async: bool) -> System:
 
 
 def _llamaindex(urls: list[str], *, is_async: bool) -> System:
-    from llama_index.core.schema import NodeWithScore, TextNode  # noqa: PLC0415
-
-    from llamaindex_failover import FailoverEmbedding, FailoverRerank  # noqa: PLC0415
-
     policy = {"attempt_timeout": SECONDS}
     embedding = FailoverEmbedding.from_urls(urls, model=MODEL, policy=policy)
     reranker = FailoverRerank.from_urls(urls, model=MODEL, policy=policy, top_n=100)
