@@ -11,6 +11,7 @@ from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
 from llama_index.core.llms import MockLLM
 from llama_index.core.llms.llm import LLM
 from llama_index.core.llms.mock import MockFunctionCallingLLM
+from llama_index.core.prompts import PromptTemplate
 from pydantic import BaseModel, Field, ValidationError
 
 from failover_core import AllTargetsFailedError, BrokenStreamError, Target
@@ -18,10 +19,12 @@ from failover_core.testing import FaultServer
 from failover_core.testing.faults import Status, StreamEnd
 from llamaindex_failover import FailoverLLM
 from tests.llamaindex.doors import PREDICTION_STREAMS, PREDICTIONS
-from tests.llamaindex.tools import PROMPT
 
 # LlamaIndex uses methods of pydantic that pydantic deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")
+
+# It names the class, so that a server of the testing kit calls it as a tool in each case.
+PROMPT = PromptTemplate("Describe a City of {topic}")
 
 Door = Callable[..., Any]
 
