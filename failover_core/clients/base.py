@@ -115,6 +115,11 @@ class HttpClient:
         """Do what ``describe`` does."""
         return await self._arun(self._describe())
 
+    @property
+    def repeats(self) -> int:
+        """Requests that were sent again because the server had closed a connection at rest."""
+        return self._transport.repeats
+
     def close(self) -> None:
         """Close the connections at rest. The client stays usable."""
         self._transport.close()

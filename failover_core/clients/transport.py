@@ -76,6 +76,8 @@ class Transport:
         self._connect_timeout = connect_timeout
         self._max_connections = max_connections
         self._sessions: _Sessions = {}
+        self.repeats = 0
+        """Requests that were sent again on a new connection: perhaps to a server that restarted."""
         weakref.finalize(self, _close, self._sessions).atexit = False
 
     def send(self, request: Request) -> Response:
@@ -122,6 +124,7 @@ class Transport:
             line = _line.get()
             if line is None or not line.is_reused:
                 raise
+        self.repeats += 1
         return await self._exchange(request)
 
     async def _exchange(self, request: Request) -> Response:

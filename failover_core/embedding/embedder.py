@@ -20,7 +20,13 @@ from failover_core.embedding.protocol import Kind
 from failover_core.embedding.rows import Rows
 from failover_core.embedding.space import CANARY, EmbeddingSpace, known_space
 from failover_core.embedding.texts import checked_texts
-from failover_core.embedding.verification import TOLERANCE, Vectors, Verification, Verify
+from failover_core.embedding.verification import (
+    TOLERANCE,
+    Vectors,
+    Verification,
+    Verify,
+    repeats_of,
+)
 from failover_core.embedding.windows import windows
 from failover_core.embedding.work import Piece, Work
 from failover_core.engine.attempt import Attempt
@@ -252,16 +258,16 @@ class Embedder:
         uncached = getattr(client, "uncached", client)
         is_due = verification.is_due(attempt, kind)
         is_apart = uncached is not client or count >= self._limits.items
-        is_verified = False
+        is_verified, repeats = False, repeats_of(client)
         try:
-            if is_due and is_apart:
-                answer = yield uncached, [CANARY]
-                verification.check(attempt, kind, verification.checked(answer, [CANARY])[0])
-            elif is_due:
+            if is_due and not is_apart:
                 texts = [*texts, CANARY]
             vectors = verification.checked((yield client, texts), texts)
             if len(texts) > count:
                 verification.check(attempt, kind, vectors[count])
+            elif is_due or (repeats_of(client) != repeats and verification.verify == "canary"):
+                answer = yield uncached, [CANARY]
+                verification.check(attempt, kind, verification.checked(answer, [CANARY])[0])
             is_verified = True
         finally:
             if is_verified:

@@ -150,3 +150,8 @@ class Verification:
             )
             raise SpaceMismatchError(message)
         return vectors
+
+
+def repeats_of(client: Any) -> int:
+    """Return how often a server was found to have hung up, and may be another one since."""
+    return getattr(client, "repeats", 0)

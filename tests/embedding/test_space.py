@@ -229,11 +229,11 @@ def test_the_canary_goes_along_with_texts_and_takes_no_request_of_its_own(
     assert client.canaries == 1
 
 
-def test_a_full_request_is_preceded_by_the_canary(embed: Embed) -> None:
+def test_a_full_request_is_followed_by_the_canary(embed: Embed) -> None:
     client = Model()
     texts = ["one", "two", "three", "four"]
     assert is_right(embed(over(pool(client), batch_size=2, spread=False), *texts), *texts)
-    assert client.requests == [[CANARY], ["one", "two"], ["three", "four"]]
+    assert client.requests == [["one", "two"], [CANARY], ["three", "four"]]
 
 
 def test_queries_and_passages_are_verified_apart(embed: Embed) -> None:
@@ -263,6 +263,25 @@ def test_if_the_first_target_is_down_the_next_one_is_the_reference(embed: Embed)
     embedder = over(pool(right, other))
     embed(embedder, "one")
     assert embedder.verification.reference_target == "b"
+
+
+def test_a_server_that_hung_up_between_two_requests_is_verified_before_it_is_believed(
+    embed: Embed,
+) -> None:
+    class Reconnecting(Model):
+        repeats = 0
+
+        def embed(self, texts: Sequence[str], kind: Kind) -> Any:
+            if self.name == "other" and not self.repeats:
+                self.repeats = 1
+            return super().embed(texts, kind)
+
+    only = Reconnecting()
+    embedder = over(pool(only))
+    assert is_right(embed(embedder, "one"), "one")
+    only.name = "other"
+    with pytest.raises(EmbeddingSpaceMismatchError):
+        embed(embedder, "two")
 
 
 # Saved spaces
