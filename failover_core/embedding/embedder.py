@@ -260,12 +260,15 @@ class Embedder:
         is_apart = uncached is not client or count >= self._limits.items
         is_verified, repeats = False, repeats_of(client)
         try:
-            if is_due and not is_apart:
+            if is_due and is_apart:
+                answer = yield uncached, [CANARY]
+                verification.check(attempt, kind, verification.checked(answer, [CANARY])[0])
+            elif is_due:
                 texts = [*texts, CANARY]
             vectors = verification.checked((yield client, texts), texts)
             if len(texts) > count:
                 verification.check(attempt, kind, vectors[count])
-            elif is_due or (repeats_of(client) != repeats and verification.verify == "canary"):
+            elif repeats_of(client) != repeats and verification.verify == "canary":
                 answer = yield uncached, [CANARY]
                 verification.check(attempt, kind, verification.checked(answer, [CANARY])[0])
             is_verified = True

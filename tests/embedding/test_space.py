@@ -229,11 +229,11 @@ def test_the_canary_goes_along_with_texts_and_takes_no_request_of_its_own(
     assert client.canaries == 1
 
 
-def test_a_full_request_is_followed_by_the_canary(embed: Embed) -> None:
+def test_a_full_request_is_preceded_by_the_canary(embed: Embed) -> None:
     client = Model()
     texts = ["one", "two", "three", "four"]
     assert is_right(embed(over(pool(client), batch_size=2, spread=False), *texts), *texts)
-    assert client.requests == [["one", "two"], [CANARY], ["three", "four"]]
+    assert client.requests == [[CANARY], ["one", "two"], ["three", "four"]]
 
 
 def test_queries_and_passages_are_verified_apart(embed: Embed) -> None:
