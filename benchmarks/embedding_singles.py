@@ -13,6 +13,7 @@ from statistics import median, quantiles
 import httpx
 
 from benchmarks.embedding_peers import peers
+from benchmarks.servers import texts
 from benchmarks.tables import Goal, Row
 from failover_core import Router
 from failover_core.clients import InfinityClient
@@ -24,14 +25,14 @@ CONCURRENCY = 64
 CALLS = 20
 """Calls that each thread or task makes in a round."""
 
-TEXT = "What does the pilot count?"
-BODY = {"model": "m", "input": [TEXT], "encoding_format": "base64"}
+TEXTS = texts(CONCURRENCY * CALLS, " What does the pilot count?")
+"""One for each call: equal ones would be embedded once."""
 
 KEEPING = httpx.Limits(max_connections=CONCURRENCY, max_keepalive_connections=CONCURRENCY)
 """Of a second bare client: by default, httpx keeps 20 connections and opens the others anew."""
 
-Call = Callable[[], object]
-AsyncCall = Callable[[], Awaitable[object]]
+Call = Callable[[str], object]
+AsyncCall = Callable[[str], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +85,25 @@ def _threads(url: str) -> dict[str, Round]:
         keeping = stack.enter_context(httpx.Client(limits=KEEPING))
         core = _embedder(stack.enter_context(InfinityClient(url, model="m")))
         calls: dict[str, Call] = {
-            "httpx.Client": lambda: plain.post(f"{url}/embeddings", json=BODY).json(),
-            "httpx.Client, keeping 64": lambda: keeping.post(f"{url}/embeddings", json=BODY).json(),
-            "Embedder.embed": lambda: core.embed([TEXT], Kind.QUERY),
+            "httpx.Client": lambda text: plain.post(f"{url}/embeddings", json=_body(text)).json(),
+            "httpx.Client, keeping 64": lambda text: keeping.post(
+                f"{url}/embeddings", json=_body(text)
+            ).json(),
+            "Embedder.embed": lambda text: core.embed([text], Kind.QUERY),
         }
         return {name: _in_threads(call) for name, call in calls.items()}
 
 
 def _in_threads(call: Call) -> Round:
-    def timed(_: int) -> float:
+    def timed(text: str) -> float:
         started = time.perf_counter()
-        call()
+        call(text)
         return time.perf_counter() - started
 
     with ThreadPoolExecutor(CONCURRENCY) as threads:
-        list(threads.map(timed, range(CONCURRENCY)))  # connections are opened
+        list(threads.map(timed, TEXTS[:CONCURRENCY]))  # connections are opened
         started = time.perf_counter()
-        each = list(threads.map(timed, range(CONCURRENCY * CALLS)))
+        each = list(threads.map(timed, TEXTS))
         return Round(each, time.perf_counter() - started)
 
 
@@ -113,16 +116,16 @@ async def _tasks(url: str) -> dict[str, Round]:
         llamaindex = FailoverEmbedding.from_urls(url, model="m")
         peer = peers(url)["langchain-openai"]
 
-        async def posted(client: httpx.AsyncClient) -> object:
-            return (await client.post(f"{url}/embeddings", json=BODY)).json()
+        async def posted(client: httpx.AsyncClient, text: str) -> object:
+            return (await client.post(f"{url}/embeddings", json=_body(text))).json()
 
         calls: dict[str, AsyncCall] = {
-            "httpx.AsyncClient": lambda: posted(plain),
-            "httpx.AsyncClient, keeping 64": lambda: posted(keeping),
-            "Embedder.aembed": lambda: core.aembed([TEXT], Kind.QUERY),
-            "aembed_query": lambda: langchain.aembed_query(TEXT),
-            "aget_query_embedding": lambda: llamaindex.aget_query_embedding(TEXT),
-            "langchain-openai, async": lambda: peer.query(TEXT),
+            "httpx.AsyncClient": lambda text: posted(plain, text),
+            "httpx.AsyncClient, keeping 64": lambda text: posted(keeping, text),
+            "Embedder.aembed": lambda text: core.aembed([text], Kind.QUERY),
+            "aembed_query": langchain.aembed_query,
+            "aget_query_embedding": llamaindex.aget_query_embedding,
+            "langchain-openai, async": peer.query,
         }
         return {name: await _in_tasks(call) for name, call in calls.items()}
 
@@ -130,17 +133,22 @@ async def _tasks(url: str) -> dict[str, Round]:
 async def _in_tasks(call: AsyncCall) -> Round:
     each: list[float] = []
 
-    async def worker(calls: int) -> None:
-        for _ in range(calls):
+    async def worker(texts: list[str]) -> None:
+        for text in texts:
             started = time.perf_counter()
-            await call()
+            await call(text)
             each.append(time.perf_counter() - started)
 
-    await asyncio.gather(*(worker(1) for _ in range(CONCURRENCY)))  # connections are opened
+    workers = [TEXTS[place::CONCURRENCY] for place in range(CONCURRENCY)]
+    await asyncio.gather(*(worker(texts[:1]) for texts in workers))  # connections are opened
     each.clear()
     started = time.perf_counter()
-    await asyncio.gather(*(worker(CALLS) for _ in range(CONCURRENCY)))
+    await asyncio.gather(*map(worker, workers))
     return Round(each, time.perf_counter() - started)
+
+
+def _body(text: str) -> dict[str, object]:
+    return {"model": "m", "input": [text], "encoding_format": "base64"}
 
 
 def _embedder(client: InfinityClient) -> Embedder:

@@ -23,10 +23,15 @@ class Limits:
 
     def __init__(self, items: int, known: Iterable[Any] = ()) -> None:
         known = list(known)
-        self.items = min([items, *_given(known, "items")])
+        self._known_items = _given(known, "items")
+        self.resize(items)
         sizes = _given(known, "bytes")
         sizes += [tokens * _BYTES_PER_TOKEN for tokens in _given(known, "tokens")]
         self._bytes: int | None = min(sizes, default=None)
+
+    def resize(self, items: int) -> None:
+        """Take note that the user wants so many texts in a request."""
+        self.items = min([items, *self._known_items])
 
     def have_room_for(self, items: int) -> bool:
         """Return whether so many texts go out together, however long they are."""

@@ -80,10 +80,14 @@ class Choice:
 
 def begin(router: Router, **options: Unpack[CallOptions]) -> Call:
     """Begin a call that no config is handed to; that of the running chain may choose for it."""
-    chosen = _NOTHING_CHOSEN.preferred_among(router.targets)
-    if chosen:
+    if chosen := preferred(router):
         options["preferred_target"] = chosen
     return router.begin(**options)
+
+
+def preferred(router: Router) -> str | None:
+    """Return the name of the target that the config of the running chain wants tried first."""
+    return _NOTHING_CHOSEN.preferred_among(router.targets)
 
 
 _NOTHING_CHOSEN = Choice(RunnableConfig(), None)

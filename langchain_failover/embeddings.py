@@ -30,7 +30,7 @@ from failover_core.engine.strategies import Strategy
 from failover_core.errors import ConfigurationError
 from failover_core.policy import FailoverPolicy
 from failover_core.targets import Target, model_of
-from langchain_failover.choices import begin
+from langchain_failover.choices import preferred
 from langchain_failover.pool import Pool, UrlPooled
 
 _OF_EMBEDDER = ("dimension", "space", "verify", "tolerance", "batch_size", "spread", "cache")
@@ -44,7 +44,8 @@ class _EmbeddingPool(Pool):
     def __new__(cls, targets: Any, name: str, settings: dict[str, Any]) -> Self:
         pool = super().__new__(cls, targets, name, settings)
         given = {name: settings[name] for name in _OF_EMBEDDER}
-        pool.embedder = Embedder(partial(begin, pool.router), pool, **given)
+        wanted = partial(preferred, pool.router)
+        pool.embedder = Embedder(pool.router.begin, pool, preferred=wanted, **given)
         return pool
 
 

@@ -24,7 +24,12 @@ def begin(router: Router, **options: Unpack[CallOptions]) -> Call:
         with instrument_tags({"failover": "backup"}):
             engine.query("…")
     """
-    name = active_instrument_tags.get().get(PREFERENCE)
-    if name is not None and any(target.name == name for target in router.targets):
-        options.setdefault("preferred_target", name)
+    if chosen := preferred(router):
+        options.setdefault("preferred_target", chosen)
     return router.begin(**options)
+
+
+def preferred(router: Router) -> str | None:
+    """Return the name of the target that LlamaIndex's tags want tried first."""
+    name = active_instrument_tags.get().get(PREFERENCE)
+    return name if any(target.name == name for target in router.targets) else None

@@ -17,7 +17,7 @@ from failover_core.embedding import TOLERANCE, Embedder, EmbeddingSpace, Kind, V
 from failover_core.embedding.cache import Cache, cache_of
 from failover_core.targets import model_of
 from llamaindex_failover.child_embedding import adapted
-from llamaindex_failover.choices import begin
+from llamaindex_failover.choices import preferred
 from llamaindex_failover.components import FailoverComponent, Policy, build_router, child_of
 from llamaindex_failover.embedding_doors import EmbeddingDoors, among_batches
 from llamaindex_failover.embedding_space import check_one_space, space_id
@@ -107,9 +107,7 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
             value = SpaceCache(value, self.space_id)
         super().__setattr__(name, value)
         if name == "embed_batch_size":
-            known = self._embedder.verification
-            self._embedder = self._build_embedder()
-            self._embedder.verification = known
+            self._embedder.resize(value)
 
     @classmethod
     def class_name(cls) -> str:
@@ -234,7 +232,7 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
 
     def _build_embedder(self) -> Embedder:
         return Embedder(
-            partial(begin, self.router),
+            self.router.begin,
             self.router.targets,
             space=self.space,
             dimension=self.dimension,
@@ -242,6 +240,7 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
             tolerance=self.tolerance,
             batch_size=self.embed_batch_size,
             cache=self.cache,
+            preferred=partial(preferred, self.router),
         )
 
     def _settings(self) -> dict[str, Any]:

@@ -47,6 +47,9 @@ class EmbeddingEndpoint(HttpClient):
     requests_at_once: ClassVar[int] = 2
     """Requests of one job under way: one that the server computes, and one on its way there."""
 
+    joins_calls: ClassVar[bool] = True
+    """Whether texts of several calls may go into one request."""
+
     # None until the server has shown it. Threads may learn it twice, but only one thing.
     _speaks_base64: bool | None = None
 

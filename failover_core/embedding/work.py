@@ -61,12 +61,18 @@ class Work:
     Args:
         texts: of the job; of those that are equal only one is sent.
         limits: how much goes into one request; learns from what is refused.
+        places: requests that may be under way at once.
+        spread: whether they go to all targets; else in the order of the strategy.
+        most: texts of any request at the most, if fewer than the limits allow.
         first: texts of the first request at the most; None is as many as of any other.
         spare: texts that each full request of several leaves room for.
     """
 
     texts: Sequence[str]
     limits: Limits
+    places: int = 1
+    spread: bool = False
+    most: int | None = None
     first: int | None = None
     spare: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -83,7 +89,8 @@ class Work:
     @property
     def requests(self) -> int:
         """The requests that it takes, more or less."""
-        return -(-(len(self._distinct) - self._known) // self.limits.items)
+        items = self.limits.items if self.most is None else min(self.limits.items, self.most)
+        return -(-(len(self._distinct) - self._known) // items)
 
     @property
     def unsent(self) -> Sequence[str]:
@@ -110,8 +117,8 @@ class Work:
                 return self._again.popleft()
             start, count = self._next, len(self._distinct)
             self._next = self.limits.end_of_request(self._distinct, start)
-            if self.first and not start:
-                self._next = min(self._next, self.first)
+            if most := self.most if start else self.first or self.most:
+                self._next = min(self._next, start + most)
             elif self._next - start == self.limits.items >= _LARGE and self._next - start < count:
                 self._next -= self.spare
             return Piece(start, self._distinct[start : self._next]) if start < self._next else None

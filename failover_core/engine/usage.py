@@ -42,6 +42,11 @@ def metered() -> Iterator[Usage]:
         _meters.reset(token)
 
 
+def is_metered() -> bool:
+    """Tell whether somebody counts the tokens of what is done here."""
+    return bool(_meters.get())
+
+
 def charge(tokens: int) -> None:
     """Add the tokens of an answer to every meter that is running."""
     for usage in _meters.get():
