@@ -7,9 +7,11 @@ PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OLDEST := .venv-oldest
+BENCH := .venv-bench
+BENCH_PIP := $(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-full test-oldest lint format test-real demo notebook bench faults simulate mutate clean
+.PHONY: help setup test test-full test-oldest lint format test-real demo notebook bench bench-quick faults simulate mutate clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,12 +60,19 @@ demo: $(READY) ## watch both frameworks answer while their servers are killed
 notebook: $(READY) ## execute every notebook from start to end, without saving it
 	$(BIN)/jupyter execute notebooks/*.ipynb
 
-bench: $(READY) ## measure what the engine adds, under LangChain too, and the clients beside others
-	$(BIN)/python -m benchmarks.engine
-	$(BIN)/python -m benchmarks.langchain_calls
-	$(BIN)/python -m benchmarks.llamaindex_calls
-	$(BIN)/python -m benchmarks.transports
-	$(BIN)/python -m benchmarks.embedding
+bench: $(BENCH)/.ready ## measure it beside what people use otherwise, into docs/benchmarks (half an hour)
+	$(BENCH)/bin/python -m benchmarks --docs docs
+
+bench-quick: $(BENCH)/.ready ## the same in small, into build/benchmarks (3 minutes)
+	$(BENCH)/bin/python -m benchmarks --quick --docs build
+
+# Peers that cannot be had are left out, and the tables say so. One has our import name.
+$(BENCH)/.ready: pyproject.toml benchmarks/peers.txt
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH_PIP) --editable ".[all,bench]"
+	$(BENCH_PIP) -r benchmarks/peers.txt || grep '^[a-z]' benchmarks/peers.txt | while read peer; do $(BENCH_PIP) "$$peer" || true; done
+	$(BENCH_PIP) --upgrade --no-deps --target $(BENCH)/other/langchain-failover langchain-failover==0.2.2 || true
+	@touch $@
 
 faults: $(READY) ## put this library and others through a catalogue of faults (a quarter of an hour)
 	$(BIN)/python -m benchmarks.faults --docs docs
@@ -77,5 +86,5 @@ mutate: $(READY) ## break the engine in thousands of ways and see which the test
 	$(BIN)/mutmut results
 
 clean: ## remove the virtual environment and every cache in the checkout
-	rm -rf $(VENV) $(OLDEST) mutants build dist htmlcov .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) $(BENCH) mutants build dist htmlcov .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Measure contestants in turns, keep the figures as records, write them down once."""

@@ -1,0 +1,1 @@
+"""What people use otherwise, each imported only if it is installed."""
