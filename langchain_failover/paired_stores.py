@@ -17,7 +17,7 @@ from langchain_core.vectorstores import VectorStore
 from failover_core.children import UnfitError, adapted_targets
 from failover_core.engine.strategies import Strategy
 from failover_core.errors import ConfigurationError, TargetError
-from failover_core.in_step import Change, InStep, Step, Steps, awalk, walk
+from failover_core.in_step import Addition, Holder, InStep, Removal, Step, Steps
 from failover_core.policy import FailoverPolicy
 from langchain_failover.retrievers import FailoverRetriever
 
@@ -50,7 +50,7 @@ class PairedStores(VectorStore):
 
     def __init__(self, stores: Iterable[Any]) -> None:
         self._targets = adapted_targets(stores, _adapted, owner=type(self).__name__)
-        self._in_step = InStep(self._targets, owner=type(self).__name__)
+        self._in_step = InStep(self._targets, _Documents, owner=type(self).__name__)
 
     @property
     def lacking(self) -> dict[str, list[str]]:
@@ -81,7 +81,7 @@ class PairedStores(VectorStore):
             ConfigurationError: there are not as many ids as documents.
         """
         names = _ids_of(documents, ids)
-        self._in_step.make(_Addition(dict(zip(names, documents, strict=True)), kwargs))
+        self._in_step.make(Addition(dict(zip(names, documents, strict=True)), kwargs))
         return names
 
     async def aadd_documents(
@@ -89,7 +89,7 @@ class PairedStores(VectorStore):
     ) -> list[str]:
         """Do what ``add_documents`` does."""
         names = _ids_of(documents, ids)
-        await self._in_step.amake(_Addition(dict(zip(names, documents, strict=True)), kwargs))
+        await self._in_step.amake(Addition(dict(zip(names, documents, strict=True)), kwargs))
         return names
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
@@ -121,17 +121,12 @@ class PairedStores(VectorStore):
 
         Raises:
             OutOfStepError: a store failed again.
-            NotImplementedError: there are ids, and a store has no ``get_by_ids``.
         """
-        self._in_step.make()
-        if wanted := list(ids):
-            self._in_step.make(_Addition(walk(self._found(wanted))))
+        self._in_step.repair(ids)
 
     async def arepair(self, ids: Iterable[str] = ()) -> None:
         """Do what ``repair`` does."""
-        await self._in_step.amake()
-        if wanted := list(ids):
-            await self._in_step.amake(_Addition(await awalk(self._found(wanted))))
+        await self._in_step.arepair(ids)
 
     def as_retriever(  # type: ignore[override]
         self,
@@ -180,61 +175,38 @@ class PairedStores(VectorStore):
     def _retriever(self) -> FailoverRetriever:
         return self.as_retriever()
 
-    def _found(self, ids: list[str]) -> Steps[dict[str, Document]]:
-        found: dict[str, Document] = {}
-        for target in self._targets:
-            documents = yield Step(target.client, "get_by_ids", ids)
-            found = {document.id: document for document in documents} | found
-        return found
+
+class _Documents(Holder):
+    store: VectorStore
+
+    def held(self, ids: Collection[str]) -> Steps[dict[str, Document] | None]:
+        try:
+            documents = yield Step(self.store, "get_by_ids", list(ids))
+        except NotImplementedError:
+            return None
+        return {document.id: document for document in documents}
+
+    def add(self, items: Mapping[str, Document], options: Mapping[str, Any]) -> Steps[None]:
+        copies = [
+            document.model_copy(update={"id": one}, deep=True) for one, document in items.items()
+        ]
+        yield Step(self.store, "add_documents", copies, ids=list(items), **options)
+
+    def delete(self, ids: list[str], options: Mapping[str, Any]) -> Steps[None]:
+        is_done = yield Step(self.store, "delete", ids, **options)
+        if is_done is False:
+            message = f"the store says that it did not delete {len(ids)} documents"
+            raise TargetError(message)
+
+    def are_alike(self, held: Document, item: Document) -> bool:
+        return (held.page_content, held.metadata) == (item.page_content, item.metadata)
 
 
-class _Addition(Change):
-    is_removal = False
-
-    def steps(self, store: VectorStore) -> Steps[None]:
-        held = (yield from _held(store, self.items)) or {}
-        due = {
-            one: _copy(document, one)
-            for one, document in self.items.items()
-            if one not in held or not _are_alike(held[one], document)
-        }
-        if older := [one for one in due if one in held]:
-            yield from _delete(store, older, {})
-        if due:
-            ids = list(due)
-            yield Step(store, "add_documents", list(due.values()), ids=ids, **self.options)
-
-
-class _Removal(Change):
-    is_removal = True
-
-    def steps(self, store: VectorStore) -> Steps[None]:
-        held = yield from _held(store, self.items)
-        if held is None or held:
-            yield from _delete(store, list(self.items if held is None else held), self.options)
-
-
-def _held(store: VectorStore, ids: Collection[str]) -> Steps[dict[str, Document] | None]:
-    """Return what a store has of some documents; None if it cannot be asked."""
-    try:
-        documents = yield Step(store, "get_by_ids", list(ids))
-    except NotImplementedError:
-        return None
-    return {document.id: document for document in documents}
-
-
-def _delete(store: VectorStore, ids: list[str], options: Mapping[str, Any]) -> Steps[None]:
-    is_done = yield Step(store, "delete", ids, **options)
-    if is_done is False:
-        message = f"the store says that it did not delete {len(ids)} documents"
-        raise TargetError(message)
-
-
-def _removal(ids: Sequence[str] | None, options: dict[str, Any]) -> _Removal:
+def _removal(ids: Sequence[str] | None, options: dict[str, Any]) -> Removal:
     if ids is None or isinstance(ids, str):
         message = "PairedStores: delete needs a list of ids"
         raise ConfigurationError(message)
-    return _Removal(dict.fromkeys(ids), options)
+    return Removal(dict.fromkeys(ids), options)
 
 
 def _ids_of(documents: Sequence[Document], given: Sequence[str] | None) -> list[str]:
@@ -258,15 +230,6 @@ def _content_of(document: Document) -> str:
     content = [document.page_content, document.metadata]
     written = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(written.encode()).hexdigest()
-
-
-def _are_alike(one: Document, other: Document) -> bool:
-    return (one.page_content, one.metadata) == (other.page_content, other.metadata)
-
-
-def _copy(document: Document, one: str) -> Document:
-    """Return a document that a store may keep, and change."""
-    return document.model_copy(update={"id": one}, deep=True)
 
 
 def _adapted(store: Any) -> VectorStore:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from llama_index.core.schema import BaseNode
 
 from failover_core import Strategy
 from failover_core.children import adapted_targets
-from failover_core.in_step import Change, InStep, Step, Steps, awalk, walk
+from failover_core.in_step import Addition, Change, Holder, InStep, Removal, Step, Steps
 from llamaindex_failover.components import Policy, instance_of
 from llamaindex_failover.retrievers import FailoverRetriever
 
@@ -43,7 +43,7 @@ class PairedIndexes:
     def __init__(self, indexes: Iterable[Any]) -> None:
         adapt = instance_of(VectorStoreIndex, "give a VectorStoreIndex")
         self._targets = adapted_targets(indexes, adapt, owner=type(self).__name__)
-        self._in_step = InStep(self._targets, owner=type(self).__name__)
+        self._in_step = InStep(self._targets, _Nodes, owner=type(self).__name__)
 
     @property
     def lacking(self) -> dict[str, list[str]]:
@@ -67,11 +67,11 @@ class PairedIndexes:
         Raises:
             OutOfStepError: an index failed; it says which one lacks what. The others have all.
         """
-        self._in_step.make(_Addition(_by_id(nodes), options))
+        self._in_step.make(Addition(_by_id(nodes), options))
 
     async def ainsert_nodes(self, nodes: Sequence[BaseNode], **options: Any) -> None:
         """Do what ``insert_nodes`` does."""
-        await self._in_step.amake(_Addition(_by_id(nodes), options))
+        await self._in_step.amake(Addition(_by_id(nodes), options))
 
     def delete_nodes(self, node_ids: Iterable[str], **options: Any) -> None:
         """Delete nodes from every index; those that are not there are no error.
@@ -83,11 +83,11 @@ class PairedIndexes:
         Raises:
             OutOfStepError: an index failed; it says which one still has what.
         """
-        self._in_step.make(_Removal(dict.fromkeys(node_ids), options))
+        self._in_step.make(Removal(dict.fromkeys(node_ids), options))
 
     async def adelete_nodes(self, node_ids: Iterable[str], **options: Any) -> None:
         """Do what ``delete_nodes`` does."""
-        await self._in_step.amake(_Removal(dict.fromkeys(node_ids), options))
+        await self._in_step.amake(Removal(dict.fromkeys(node_ids), options))
 
     def delete_ref_doc(self, ref_doc_id: str, **options: Any) -> None:
         """Delete the nodes of a document from every index, and from its document store.
@@ -116,15 +116,11 @@ class PairedIndexes:
         Raises:
             OutOfStepError: an index failed again.
         """
-        self._in_step.make()
-        if wanted := list(node_ids):
-            self._in_step.make(_Addition(walk(self._found(wanted))))
+        self._in_step.repair(node_ids)
 
     async def arepair(self, node_ids: Iterable[str] = ()) -> None:
         """Do what ``repair`` does."""
-        await self._in_step.amake()
-        if wanted := list(node_ids):
-            await self._in_step.amake(_Addition(await awalk(self._found(wanted))))
+        await self._in_step.arepair(node_ids)
 
     def as_retriever(
         self, *, policy: Policy = None, strategy: str | Strategy = "priority", **options: Any
@@ -145,79 +141,57 @@ class PairedIndexes:
         ]
         return FailoverRetriever(retrievers, policy=policy, strategy=strategy)
 
-    def _found(self, node_ids: list[str]) -> Steps[dict[str, BaseNode]]:
-        found: dict[str, BaseNode] = {}
-        for target in self._targets:
-            held = yield from _held(target.client, node_ids)
-            found = (held or {}) | found
-        return found
 
+class _Nodes(Holder):
+    store: VectorStoreIndex
 
-class _Addition(Change):
-    is_removal = False
+    @property
+    def keeps_documents(self) -> bool:
+        """Whether the nodes are in the index's own document store, not in its vector store."""
+        return not self.store.vector_store.stores_text or self.store._store_nodes_override
 
-    def steps(self, store: VectorStoreIndex) -> Steps[None]:
-        held = (yield from _held(store, self.items)) or {}
-        due = {
-            one: _copy(node)
-            for one, node in self.items.items()
-            if one not in held or held[one].hash != node.hash
-        }
-        if older := [one for one in due if one in held]:
-            yield Step(store, "delete_nodes", older, delete_from_docstore=True)
-        if due:
-            yield Step(store, "insert_nodes", list(due.values()), **self.options)
+    def held(self, ids: Collection[str]) -> Steps[dict[str, BaseNode] | None]:
+        if self.keeps_documents:
+            there = set(self.store.index_struct.nodes_dict.values())
+            wanted = [one for one in ids if one in there]
+            nodes = yield Step(self.store.docstore, "get_nodes", wanted, raise_error=False)
+        else:
+            try:
+                nodes = yield Step(self.store.vector_store, "get_nodes", list(ids))
+            except NotImplementedError:
+                return None
+        return _by_id(nodes)
 
+    def add(self, items: Mapping[str, BaseNode], options: Mapping[str, Any]) -> Steps[None]:
+        # Without the vectors, which may be of another index's model.
+        copies = [node.model_copy(update={"embedding": None}, deep=True) for node in items.values()]
+        yield Step(self.store, "insert_nodes", copies, **options)
 
-class _Removal(Change):
-    is_removal = True
+    def delete(self, ids: list[str], options: Mapping[str, Any]) -> Steps[None]:
+        yield Step(self.store, "delete_nodes", ids, delete_from_docstore=True, **options)
 
-    def steps(self, store: VectorStoreIndex) -> Steps[None]:
-        held = yield from _held(store, self.items)
-        if node_ids := list(self.items if held is None else held):
-            yield Step(store, "delete_nodes", node_ids, delete_from_docstore=True, **self.options)
+    def are_alike(self, held: BaseNode, item: BaseNode) -> bool:
+        return held.hash == item.hash
 
 
 class _RemovalOfDocument(Change):
     is_removal = True
 
-    def steps(self, store: VectorStoreIndex) -> Steps[None]:
+    def steps(self, holder: _Nodes) -> Steps[None]:
         for ref_doc_id in self.items:
-            if _keeps_nodes_itself(store):
-                yield from self._from_documents(store, ref_doc_id)
+            if holder.keeps_documents:
+                yield from self._from_documents(holder, ref_doc_id)
             else:
-                yield Step(store, "delete_ref_doc", ref_doc_id, **self.options)
+                yield Step(holder.store, "delete_ref_doc", ref_doc_id, **self.options)
 
-    def _from_documents(self, index: VectorStoreIndex, ref_doc_id: str) -> Steps[None]:
+    def _from_documents(self, holder: _Nodes, ref_doc_id: str) -> Steps[None]:
         # The index's own method fails on nodes that were deleted one by one, or in a first try.
-        document = yield Step(index.docstore, "get_ref_doc_info", ref_doc_id)
+        documents = holder.store.docstore
+        document = yield Step(documents, "get_ref_doc_info", ref_doc_id)
         if document is not None:
-            yield from _Removal(dict.fromkeys(document.node_ids), self.options).steps(index)
-            yield Step(index.docstore, "delete_ref_doc", ref_doc_id, raise_error=False)
-
-
-def _held(index: VectorStoreIndex, ids: Collection[str]) -> Steps[dict[str, BaseNode] | None]:
-    """Return what an index has of some nodes; None if it cannot be asked."""
-    if _keeps_nodes_itself(index):
-        there = set(index.index_struct.nodes_dict.values())
-        wanted = [one for one in ids if one in there]
-        nodes = yield Step(index.docstore, "get_nodes", wanted, raise_error=False)
-    else:
-        try:
-            nodes = yield Step(index.vector_store, "get_nodes", list(ids))
-        except NotImplementedError:
-            return None
-    return _by_id(nodes)
-
-
-def _keeps_nodes_itself(index: VectorStoreIndex) -> bool:
-    return not index.vector_store.stores_text or index._store_nodes_override
+            yield from Removal(dict.fromkeys(document.node_ids), self.options).steps(holder)
+            yield Step(documents, "delete_ref_doc", ref_doc_id, raise_error=False)
 
 
 def _by_id(nodes: Iterable[BaseNode]) -> dict[str, BaseNode]:
     return {node.node_id: node for node in nodes}
-
-
-def _copy(node: BaseNode) -> BaseNode:
-    """Return a node that an index may keep, without the vector of another index's model."""
-    return node.model_copy(update={"embedding": None}, deep=True)

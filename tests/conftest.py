@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +15,8 @@ from tests.engine.doors import Door, Doors
 from tests.figures import FULL, Figure, figure_of, table
 
 __all__ = ["fake_clock"]
+
+Call = Callable[..., Awaitable[Any]]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,6 +41,24 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 def figure(record_property: Callable[[str, Any], None]) -> Figure:
     """Return what notes figures for the table at the end of the run."""
     return figure_of(record_property)
+
+
+@pytest.fixture(params=["sync", "async"])
+def is_async(request: pytest.FixtureRequest) -> bool:
+    """Return whether the async methods are called: the test runs with and without."""
+    return bool(request.param == "async")
+
+
+@pytest.fixture
+def call(is_async: bool) -> Call:  # noqa: FBT001
+    """Call a method of an object, or its async form: ``await call(pair, "repair", ids)``."""
+
+    async def through(owner: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+        if is_async:
+            return await getattr(owner, f"a{method}")(*args, **kwargs)
+        return getattr(owner, method)(*args, **kwargs)
+
+    return through
 
 
 @pytest.fixture

@@ -7,10 +7,13 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable
 
 from failover_core.testing import FaultServer
 from langchain_failover import FailoverChatModel
+from tests.langchain.agents import pool_over
+from tests.langchain.children import openai_child
 
 Door = Callable[..., Awaitable[Any]]
 
@@ -26,6 +29,18 @@ def servers() -> Iterator[tuple[FaultServer, FaultServer]]:
 def chat(servers: tuple[FaultServer, FaultServer]) -> FailoverChatModel:
     """A pool of chat models over both servers."""
     return FailoverChatModel.from_urls([f"{server.url}/v1" for server in servers], model="tiny")
+
+
+@pytest.fixture
+def resuming(servers: tuple[FaultServer, FaultServer]) -> FailoverChatModel:
+    """Such a pool that resumes streams."""
+    return pool_over(servers, on_broken_stream="resume")
+
+
+@pytest.fixture
+def bare(servers: tuple[FaultServer, FaultServer]) -> BaseChatModel:
+    """The child that serves where the first server does not, by itself."""
+    return openai_child(servers[1], stream_usage=True)
 
 
 async def invoke(model: Runnable[Any, Any], *args: Any, **kwargs: Any) -> Any:

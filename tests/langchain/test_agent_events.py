@@ -12,25 +12,12 @@ from langchain_core.tracers.context import collect_runs
 
 from failover_core.testing import FaultServer, faults
 from langchain_failover import FailoverChatModel
-from tests.langchain.agents import SUM, Adder, names_of, pool_over
-from tests.langchain.children import openai_child
+from tests.langchain.agents import SUM, Adder, names_of
 from tests.langchain.recorded import QUESTION, V3_IS_BETA, primaries, reports_in, tree, v2
 
 Servers = tuple[FaultServer, FaultServer]
 
 pytestmark = V3_IS_BETA
-
-
-@pytest.fixture
-def bare(servers: Servers) -> BaseChatModel:
-    """The child that serves in the end, by itself."""
-    return openai_child(servers[1], stream_usage=True)
-
-
-@pytest.fixture
-def chat(servers: Servers) -> FailoverChatModel:
-    """A pool that resumes streams."""
-    return pool_over(servers, on_broken_stream="resume")
 
 
 @pytest.mark.parametrize(
@@ -45,14 +32,14 @@ def chat(servers: Servers) -> FailoverChatModel:
     ids=["healthy", "breaks at once", "breaks later", "fails"],
 )
 async def test_an_agent_has_the_events_that_it_has_over_the_child(
-    script: Any, chat: FailoverChatModel, bare: BaseChatModel, servers: Servers
+    script: Any, resuming: FailoverChatModel, bare: BaseChatModel, servers: Servers
 ) -> None:
     question = {"messages": [("user", SUM)]}
     theirs = await v2(create_agent(bare, [Adder().tool]), question)
     servers[0].script(script)
     adder = Adder()
 
-    ours = await v2(create_agent(chat, [adder.tool]), question)
+    ours = await v2(create_agent(resuming, [adder.tool]), question)
 
     assert [event["event"] for event in ours] == [event["event"] for event in theirs]
     assert tree(ours) == tree(theirs)
@@ -64,11 +51,11 @@ async def test_an_agent_has_the_events_that_it_has_over_the_child(
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_an_agent_with_typed_events_is_served_by_whoever_lives(
     is_async: bool,  # noqa: FBT001
-    chat: FailoverChatModel,
+    resuming: FailoverChatModel,
     servers: Servers,
 ) -> None:
     adder = Adder(meanwhile=servers[0].stop)
-    agent: Any = create_agent(chat, [adder.tool])
+    agent: Any = create_agent(resuming, [adder.tool])
     question = {"messages": [("user", SUM)]}
 
     if is_async:
@@ -79,16 +66,16 @@ async def test_an_agent_with_typed_events_is_served_by_whoever_lives(
 
     assert state["messages"][-1].text == "7"
     reports = list(reports_in(state["messages"]))
-    assert [report["target"] for report in reports] == names_of(chat)
+    assert [report["target"] for report in reports] == names_of(resuming)
     assert adder.runs == [(3, 4)]
 
 
 @primaries
 async def test_tokens_are_counted_once_by_langchains_own_counter(
-    fault: Any, chat: FailoverChatModel, servers: Servers
+    fault: Any, resuming: FailoverChatModel, servers: Servers
 ) -> None:
     with get_usage_metadata_callback() as counter:
-        agent: Any = create_agent(chat, [])
+        agent: Any = create_agent(resuming, [])
         question = {"messages": [("user", QUESTION)]}
         servers[0].fault = fault
         if isinstance(fault, faults.StreamError):
@@ -103,7 +90,7 @@ async def test_tokens_are_counted_once_by_langchains_own_counter(
 
 @primaries
 def test_an_agent_leaves_the_trace_that_it_leaves_over_the_child(
-    fault: Any, chat: FailoverChatModel, bare: BaseChatModel, servers: Servers
+    fault: Any, resuming: FailoverChatModel, bare: BaseChatModel, servers: Servers
 ) -> None:
     def trace(model: Any) -> list[Any]:
         agent: Any = create_agent(model, [Adder().tool])
@@ -118,4 +105,4 @@ def test_an_agent_leaves_the_trace_that_it_leaves_over_the_child(
     theirs = trace(bare)
     servers[0].fault = fault
 
-    assert trace(chat) == theirs
+    assert trace(resuming) == theirs

@@ -48,11 +48,6 @@ def embeddings(request: pytest.FixtureRequest, servers: Servers) -> FailoverEmbe
     return pool(servers)
 
 
-@pytest.fixture(params=["sync", "async"])
-def is_async(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param == "async")
-
-
 def pool(servers: Sequence[FaultServer], **settings: Any) -> FailoverEmbeddings:
     urls = [server.url for server in servers]
     return FailoverEmbeddings.from_urls(

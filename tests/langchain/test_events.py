@@ -16,7 +16,7 @@ from failover_core import BrokenStreamError
 from failover_core.testing import FaultServer, faults
 from langchain_failover import AllTargetsFailedError, FailoverChatModel
 from tests.langchain.agents import SUM, Adder, names_of, pool_over
-from tests.langchain.children import Runs, Streaming, Told, openai_child
+from tests.langchain.children import Runs, Streaming, Told
 from tests.langchain.conftest import Door
 from tests.langchain.recorded import (
     ANSWER,
@@ -36,33 +36,21 @@ Servers = tuple[FaultServer, FaultServer]
 pytestmark = V3_IS_BETA
 
 
-@pytest.fixture
-def bare(servers: Servers) -> BaseChatModel:
-    """The child that serves in the end, by itself."""
-    return openai_child(servers[1], stream_usage=True)
-
-
-@pytest.fixture
-def chat(servers: Servers) -> FailoverChatModel:
-    """A pool that resumes streams."""
-    return pool_over(servers, on_broken_stream="resume")
-
-
 @primaries
 @pytest.mark.parametrize("events_of", [v2, v3, av3])
 async def test_a_pool_has_the_events_of_the_child_that_serves_and_a_report(
-    events_of: Any, fault: Any, chat: FailoverChatModel, bare: BaseChatModel, servers: Servers
+    events_of: Any, fault: Any, resuming: FailoverChatModel, bare: BaseChatModel, servers: Servers
 ) -> None:
     theirs = await events_of(bare, QUESTION)
     servers[0].fault = fault
 
-    ours = await events_of(chat, QUESTION)
+    ours = await events_of(resuming, QUESTION)
 
     assert [event["event"] for event in ours] == [event["event"] for event in theirs]
     assert plain(ours) == plain(theirs)
     streamed = [one for one in ours if one["event"] != "on_chat_model_end"]
     (report,) = reports_in(streamed)
-    assert report["target"] == names_of(chat)[fault is not None]
+    assert report["target"] == names_of(resuming)[fault is not None]
     assert report["failed_over"] is (fault is not None)
 
 
@@ -79,12 +67,12 @@ async def test_a_child_without_a_stream_has_the_events_of_one_chunk(events_of: A
 
 @primaries
 async def test_a_typed_stream_gives_text_usage_and_message(
-    fault: Any, chat: FailoverChatModel, servers: Servers
+    fault: Any, resuming: FailoverChatModel, servers: Servers
 ) -> None:
     servers[0].fault = fault
     runs = Runs()
 
-    stream: Any = chat.stream_events(QUESTION, RunnableConfig(callbacks=[runs]), version="v3")
+    stream: Any = resuming.stream_events(QUESTION, RunnableConfig(callbacks=[runs]), version="v3")
     words = list(stream.text)
 
     assert "".join(words) == stream.output.text == ANSWER
@@ -98,11 +86,11 @@ async def test_a_typed_stream_gives_text_usage_and_message(
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_a_typed_stream_hands_on_tool_calls(
     is_async: bool,  # noqa: FBT001
-    chat: FailoverChatModel,
+    resuming: FailoverChatModel,
     servers: Servers,
 ) -> None:
     servers[0].stop()
-    bound: Any = chat.bind_tools([Adder().tool])
+    bound: Any = resuming.bind_tools([Adder().tool])
 
     if is_async:
         output = await (await bound.astream_events(SUM, version="v3"))
@@ -113,7 +101,7 @@ async def test_a_typed_stream_hands_on_tool_calls(
 
 
 async def test_a_typed_stream_ends_its_run_when_nobody_answers(
-    chat: FailoverChatModel, servers: Servers
+    resuming: FailoverChatModel, servers: Servers
 ) -> None:
     for server in servers:
         server.fault = faults.Status(500)
@@ -123,7 +111,7 @@ async def test_a_typed_stream_ends_its_run_when_nobody_answers(
         async def on_llm_error(self, error: BaseException, **_: Any) -> None:
             await errors.put(error)
 
-    stream = await chat.astream_events(QUESTION, {"callbacks": [Failed()]}, version="v3")
+    stream = await resuming.astream_events(QUESTION, {"callbacks": [Failed()]}, version="v3")
     with pytest.raises(AllTargetsFailedError) as caught:
         await stream
 
@@ -145,7 +133,7 @@ async def test_a_typed_stream_raises_a_break_that_is_not_resumed(servers: Server
 
 @primaries
 async def test_a_chain_has_the_events_that_it_has_over_the_child(
-    fault: Any, chat: FailoverChatModel, bare: BaseChatModel, servers: Servers
+    fault: Any, resuming: FailoverChatModel, bare: BaseChatModel, servers: Servers
 ) -> None:
     def chain(model: Any) -> Any:
         return ChatPromptTemplate.from_template("{words}") | model | StrOutputParser()
@@ -153,7 +141,7 @@ async def test_a_chain_has_the_events_that_it_has_over_the_child(
     theirs = await v2(chain(bare), {"words": QUESTION})
     servers[0].fault = fault
 
-    ours = await v2(chain(chat), {"words": QUESTION})
+    ours = await v2(chain(resuming), {"words": QUESTION})
 
     assert plain(ours) == plain(theirs)
     assert tree(ours) == tree(theirs)
@@ -206,11 +194,11 @@ class Budget(Runs):
 
 @pytest.mark.parametrize("how", ["stream", "astream"])
 async def test_a_handler_may_stop_a_stream_which_is_no_failure_of_the_target(
-    how: str, doors: dict[str, Door], chat: FailoverChatModel, servers: Servers
+    how: str, doors: dict[str, Door], resuming: FailoverChatModel, servers: Servers
 ) -> None:
     with pytest.raises(BudgetSpentError):
-        await doors[how](chat, QUESTION, RunnableConfig(callbacks=[Budget()]))
+        await doors[how](resuming, QUESTION, RunnableConfig(callbacks=[Budget()]))
 
-    status = chat.router.status()
+    status = resuming.router.status()
     assert (status.failed, status.targets[0].failures, status.targets[0].in_flight) == (0, 0, 0)
     assert not servers[1].requests

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -16,6 +16,7 @@ from langchain_core.vectorstores import InMemoryVectorStore
 from failover_core.errors import ConfigurationError, OutOfStepError
 from failover_core.testing import FaultServer
 from langchain_failover import FailoverEmbeddings, FailoverRetriever, PairedStores, Target
+from tests.conftest import Call
 
 DOCUMENTS = [
     Document("Cats sleep.", id="cats", metadata={"page": 1}),
@@ -53,21 +54,6 @@ class World:
 def world() -> Iterator[World]:
     with ExitStack() as stack:
         yield World(stack)
-
-
-Call = Callable[..., Awaitable[Any]]
-
-
-@pytest.fixture(params=["sync", "async"])
-def call(request: pytest.FixtureRequest) -> Call:
-    """Call a method of a pair, or its async form."""
-
-    async def through(pair: Any, method: str, *args: Any, **kwargs: Any) -> Any:
-        if request.param == "sync":
-            return getattr(pair, method)(*args, **kwargs)
-        return await getattr(pair, f"a{method}")(*args, **kwargs)
-
-    return through
 
 
 ALL = {str(document.id): document.page_content for document in DOCUMENTS}
@@ -238,6 +224,14 @@ async def test_a_new_store_is_filled_from_an_older_one(world: World, call: Call)
     await call(world.paired, "repair", [*ALL, "rain", "nobody"])
     assert world.held() == [{**ALL, "rain": "Rain falls."}] * 2
     assert world.stores[1].get_by_ids(["cats"])[0].metadata == {"page": 1}
+
+
+async def test_a_store_that_cannot_be_asked_is_filled_too(world: World, call: Call) -> None:
+    world.stores[0].add_documents(DOCUMENTS)
+    silent = world.stores[1] = Silent(DeterministicFakeEmbedding(size=8))
+    silent.is_dying = False
+    await call(world.pair(), "repair", list(ALL))
+    assert world.held() == [ALL, ALL]
 
 
 async def test_the_stores_share_no_document(world: World, call: Call) -> None:

@@ -17,11 +17,6 @@ from langchain_failover import FailoverEmbeddings, FailoverReranker, FailoverRet
 Servers = tuple[FaultServer, FaultServer]
 
 
-@pytest.fixture(params=["sync", "async"])
-def is_async(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param == "async")
-
-
 @pytest.fixture
 def retriever() -> FailoverRetriever:
     """Two retrievers that answer with their names."""

@@ -32,11 +32,6 @@ QUESTION = "When was the harbour of Ostend dug?"
 pytestmark = pytest.mark.filterwarnings("ignore:.* is being sunset:DeprecationWarning")
 
 
-@pytest.fixture(params=["sync", "async"])
-def is_async(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param == "async")
-
-
 @pytest.fixture(params=["healthy", "dead", "failing"])
 def reranker(request: pytest.FixtureRequest, servers: Servers) -> FailoverReranker:
     """A pool whose primary is well, is dead, or answers with a document twice."""

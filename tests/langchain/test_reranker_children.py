@@ -124,11 +124,6 @@ CHILDREN: list[BaseDocumentCompressor] = [
 ]
 
 
-@pytest.fixture(params=["sync", "async"])
-def is_async(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param == "async")
-
-
 async def rank(reranker: BaseDocumentCompressor, *, is_async: bool) -> list[Document]:
     if is_async:
         return list(await reranker.acompress_documents(DOCUMENTS, QUERY))

@@ -37,11 +37,6 @@ FACTS = [
 QUESTION = "When was the harbour dug?"
 
 
-@pytest.fixture(params=["sync", "async"])
-def is_async(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param == "async")
-
-
 @pytest.fixture(params=["healthy", "dead primary"])
 def retriever(request: pytest.FixtureRequest, servers: Servers) -> FailoverRetriever:
     """Two indexes, each embedded by a server of its own."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -16,6 +16,7 @@ from failover_core import ConfigurationError, Target
 from failover_core.errors import OutOfStepError
 from failover_core.testing import FaultServer
 from llamaindex_failover import FailoverEmbedding, FailoverRetriever, PairedIndexes
+from tests.conftest import Call
 from tests.llamaindex.embedding_pools import sent_to
 
 TEXTS = {"cats": "Cats sleep.", "ships": "Ships sail.", "bread": "Bread rises."}
@@ -61,21 +62,6 @@ class World:
 def world() -> Iterator[World]:
     with ExitStack() as stack:
         yield World(stack)
-
-
-Call = Callable[..., Awaitable[Any]]
-
-
-@pytest.fixture(params=["sync", "async"])
-def call(request: pytest.FixtureRequest) -> Call:
-    """Call a method of a pair, or its async form."""
-
-    async def through(pair: Any, method: str, *args: Any, **kwargs: Any) -> Any:
-        if request.param == "sync":
-            return getattr(pair, method)(*args, **kwargs)
-        return await getattr(pair, f"a{method}")(*args, **kwargs)
-
-    return through
 
 
 async def test_what_is_inserted_is_in_every_index_with_vectors_of_its_own(

@@ -25,11 +25,6 @@ WORDS = ["ship", "harbour", "seven", "kettle", "moon", "bread", "which", "gull"]
 PAIR = {"ReRankStartEvent": 1, "ReRankEndEvent": 1}
 
 
-@pytest.fixture(params=["sync", "async"])
-def is_async(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param == "async")
-
-
 @pytest.fixture
 def over() -> Iterator[Build]:
     """Make rerankers over servers, whose connections are closed after the test."""

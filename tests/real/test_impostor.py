@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -12,33 +10,11 @@ import pytest
 
 from failover_core import EmbeddingSpaceMismatchError
 from scripts.real_servers import EMBEDDING_MODEL, RealServer, RealServers
-from tests.real.doors import Door, LangChainDoor, LlamaIndexDoor
+from tests.real.doors import Door, LangChainDoor
 
 pytestmark = pytest.mark.real
 
 TEXTS = ["The lighthouse stood on an island.", "Bread rises because of yeast."]
-
-
-@pytest.fixture(params=["sync", "async"])
-def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner | None]:
-    if request.param == "sync":
-        yield None
-        return
-    with asyncio.Runner() as runner:
-        yield runner
-
-
-@pytest.fixture(params=[LangChainDoor, LlamaIndexDoor])
-def door(
-    request: pytest.FixtureRequest, real: RealServers, runner: asyncio.Runner | None
-) -> Iterator[Door]:
-    door: Door = request.param(real.urls, runner)
-    yield door
-    for router in door.routers:
-        if runner:
-            runner.run(router.aclose())
-        else:
-            router.close()
 
 
 def start_as_impostor(server: RealServer) -> None:

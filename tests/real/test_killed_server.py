@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import threading
 from collections.abc import Iterator, Sequence
@@ -16,31 +15,9 @@ from numpy.typing import NDArray
 from failover_core.events import EventKind
 from failover_core.router import Router
 from scripts.real_servers import EMBEDDING_MODEL, RERANK_MODEL, RealServer, RealServers
-from tests.real.doors import Door, LangChainDoor, LlamaIndexDoor, Ranking
+from tests.real.doors import Door, Ranking
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture(params=["sync", "async"])
-def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner | None]:
-    if request.param == "sync":
-        yield None
-        return
-    with asyncio.Runner() as runner:
-        yield runner
-
-
-@pytest.fixture(params=[LangChainDoor, LlamaIndexDoor])
-def door(
-    request: pytest.FixtureRequest, real: RealServers, runner: asyncio.Runner | None
-) -> Iterator[Door]:
-    door: Door = request.param(real.urls, runner)
-    yield door
-    for router in door.routers:
-        if runner:
-            runner.run(router.aclose())
-        else:
-            router.close()
 
 
 def test_no_text_is_lost_and_no_vector_differs(

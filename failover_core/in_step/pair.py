@@ -1,97 +1,18 @@
-"""Stores that hold the same items, each in its own way: what one could not take, it is owed.
-
-The stores of a pair are indexes of two embedding models. A change goes to each of them; where it
-fails, it is kept, and made before the next one. So a store that was away comes back into step
-with the others, in the order of the changes, however often it fails.
-"""
+"""Makes changes to several stores, and keeps what one of them could not take."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from abc import ABC, abstractmethod
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self, TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
 from failover_core.errors import ConfigurationError, OutOfStepError
+from failover_core.in_step.changes import Addition, Change, Holder
+from failover_core.in_step.steps import Steps, awalk, walk
 from failover_core.targets import Target
-
-T = TypeVar("T")
-
-
-class Step:
-    """A method to be called, which has an async form with an ``a`` before its name."""
-
-    def __init__(self, owner: Any, method: str, *args: Any, **kwargs: Any) -> None:
-        self._owner, self._method, self._args, self._kwargs = owner, method, args, kwargs
-
-    def take(self) -> Any:
-        """Return what the method returns."""
-        return getattr(self._owner, self._method)(*self._args, **self._kwargs)
-
-    async def atake(self) -> Any:
-        """Return what its async form returns."""
-        return await getattr(self._owner, f"a{self._method}")(*self._args, **self._kwargs)
-
-
-Steps = Generator[Step, Any, T]
-"""Steps that are sent, or thrown, what came of them, for sync and async callers alike."""
-
-
-def walk(steps: Steps[T]) -> T:
-    """Take steps, and return what they come to."""
-    try:
-        step = next(steps)
-        while True:
-            try:
-                answer = step.take()
-            except Exception as error:  # noqa: BLE001 - the steps know what to make of it
-                step = steps.throw(error)
-            else:
-                step = steps.send(answer)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
-
-
-async def awalk(steps: Steps[T]) -> T:
-    """Return what ``walk`` returns."""
-    try:
-        step = next(steps)
-        while True:
-            try:
-                answer = await step.atake()
-            except Exception as error:  # noqa: BLE001 - as above
-                step = steps.throw(error)
-            else:
-                step = steps.send(answer)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
-
-
-@dataclass(frozen=True)
-class Change(ABC):
-    """Something to be done to every store; done twice, it must be as if done once.
-
-    Attributes:
-        items: that it adds, replaces or removes, by their ids.
-        options: further arguments of the stores' methods.
-    """
-
-    is_removal: ClassVar[bool]
-    """Whether the items are gone after it, not there."""
-
-    items: Mapping[str, Any]
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    @abstractmethod
-    def steps(self, store: Any) -> Steps[None]:
-        """Do it to a store."""
-
-    def without(self, ids: Collection[str]) -> Self:
-        """Return what is left of it when some items are no concern of it."""
-        return replace(self, items={one: self.items[one] for one in self.items if one not in ids})
 
 
 class InStep:
@@ -101,17 +22,20 @@ class InStep:
 
     Args:
         targets: the stores, each as the client of a target with a name.
+        kind: how to speak to a store.
         owner: the class whose stores they are, for the message.
 
     Raises:
         ConfigurationError: there is one store only.
     """
 
-    def __init__(self, targets: Sequence[Target], *, owner: str) -> None:
+    def __init__(
+        self, targets: Sequence[Target], kind: Callable[[Any], Holder], *, owner: str
+    ) -> None:
         if len(targets) == 1:
             message = f"{owner}: there is one store only; give it two or more"
             raise ConfigurationError(message)
-        self._sides = [_Side(str(target.name), target.client) for target in targets]
+        self._sides = [_Side(str(target.name), kind(target.client)) for target in targets]
 
     @property
     def lacking(self) -> dict[str, list[str]]:
@@ -133,7 +57,7 @@ class InStep:
             for debt in debts:  # in this thread: some stores know no other
                 with debt.paying():
                     for change in debt:
-                        walk(change.steps(debt.side.store))
+                        walk(change.steps(debt.side.holder))
 
     async def amake(self, *changes: Change) -> None:
         """Do what ``make`` does, to all stores at once."""
@@ -142,10 +66,36 @@ class InStep:
                 for debt in debts:
                     group.create_task(self._apay(debt))
 
+    def repair(self, ids: Iterable[str]) -> None:
+        """Make what each store is owed, and fill in what it lacks of some items.
+
+        Args:
+            ids: of the items; each is taken from the first store that has it.
+
+        Raises:
+            OutOfStepError: a store failed.
+        """
+        self.make()
+        if wanted := list(ids):
+            self.make(Addition(walk(self._found(wanted))))
+
+    async def arepair(self, ids: Iterable[str]) -> None:
+        """Do what ``repair`` does."""
+        await self.amake()
+        if wanted := list(ids):
+            await self.amake(Addition(await awalk(self._found(wanted))))
+
+    def _found(self, ids: list[str]) -> Steps[dict[str, Any]]:
+        found: dict[str, Any] = {}
+        for side in self._sides:
+            held = yield from side.holder.held(ids)
+            found = (held or {}) | found
+        return found
+
     async def _apay(self, debt: _Debt) -> None:
         with debt.paying():
             for change in debt:
-                await awalk(change.steps(debt.side.store))
+                await awalk(change.steps(debt.side.holder))
 
     @contextmanager
     def _debts(self, changes: Sequence[Change]) -> Iterator[list[_Debt]]:
@@ -171,11 +121,11 @@ class _Side:
 
     Attributes:
         name: of it.
-        store: itself.
+        holder: how it is spoken to.
     """
 
     name: str
-    store: Any
+    holder: Holder
     _owed: list[Change] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
