@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import pickle
 import threading
@@ -10,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
+from langchain_core.runnables import RunnableLambda
 from langchain_tests.integration_tests import EmbeddingsIntegrationTests
 from langchain_tests.unit_tests import EmbeddingsUnitTests
 
@@ -249,3 +251,21 @@ def test_a_key_is_sent_and_otherwise_nowhere(
     with pytest.raises(ConfigurationError, match="api_key") as caught:
         pickle.dumps(literal)
     assert key not in str(caught.value)
+
+
+async def test_questions_of_one_moment_share_a_request_only_with_those_of_the_same_choice(
+    servers: Servers,
+) -> None:
+    targets = [Target(server.url, name=name) for server, name in zip(servers, "ab", strict=True)]
+    embeddings = FailoverEmbeddings(targets=targets, model="m", verify="off")
+    chain = RunnableLambda(embeddings.embed_query, afunc=embeddings.aembed_query)
+    chosen = [(f"question {number}", "ab"[number % 2]) for number in range(20)]
+
+    await asyncio.gather(
+        *(chain.ainvoke(text, {"configurable": {"failover": name}}) for text, name in chosen)
+    )
+
+    for server, name in zip(servers, "ab", strict=True):
+        sent = [text for request in server.requests for text in request.body["input"]]
+        assert sorted(sent) == sorted(text for text, wanted in chosen if wanted == name)
+        assert len(server.requests) < len(sent)

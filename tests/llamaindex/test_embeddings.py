@@ -11,6 +11,9 @@ import pytest
 from llama_index.core import Document, MockEmbedding, Settings
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.ingestion import IngestionCache, IngestionPipeline
+from llama_index.core.instrumentation.dispatcher import (  # type: ignore[attr-defined]
+    instrument_tags,
+)
 
 from failover_core import AllTargetsFailedError, ConfigurationError, SpaceMismatchError, Target
 from failover_core.clients import InfinityClient
@@ -237,3 +240,22 @@ def test_it_works_in_loop_after_loop(pair: Servers, embedding_over: MakeEmbeddin
 
     for _ in range(3):
         assert len(asyncio.run(embedding.aget_text_embedding_batch(TEXTS))) == len(TEXTS)
+
+
+async def test_questions_of_one_moment_share_a_request_only_with_those_of_the_same_choice(
+    embedding_over: MakeEmbedding, servers: Servers
+) -> None:
+    embedding = embedding_over(servers, verify="off")
+    names = [str(target.name) for target in embedding.router.targets]
+    chosen = [(f"question {number}", names[number % 2]) for number in range(20)]
+
+    async def ask(text: str, name: str) -> None:
+        with instrument_tags({"failover": name}):
+            await embedding.aget_query_embedding(text)
+
+    await asyncio.gather(*(ask(text, name) for text, name in chosen))
+
+    for server, name in zip(servers, names, strict=True):
+        sent = [text for request in server.requests for text in request.body["input"]]
+        assert sorted(sent) == sorted(text for text, wanted in chosen if wanted == name)
+        assert len(server.requests) < len(sent)
