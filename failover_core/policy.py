@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
@@ -20,6 +19,7 @@ from tenacity import wait_exponential
 from tenacity.wait import wait_base
 
 from failover_core.errors import ConfigurationError
+from failover_core.hints import did_you_mean
 
 
 def _finite(value: float) -> float:
@@ -59,9 +59,7 @@ class Settings(BaseModel):
         field = ".".join(str(part) for part in detail["loc"]) or "settings"
         if detail["type"] != "extra_forbidden":
             return f"{field}: {detail['msg']}"
-        near = difflib.get_close_matches(field, cls.model_fields, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(cls.model_fields)}"
-        return f"{field}: unknown setting; {hint}"
+        return f"{field}: unknown setting; {did_you_mean(field, cls.model_fields)}"
 
 
 _BACKOFF = wait_exponential(multiplier=0.05, max=8)

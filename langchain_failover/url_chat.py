@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -12,6 +11,7 @@ from failover_core.clients import ClientSettings, paired_with_keys
 from failover_core.clients.registry import Keys
 from failover_core.clients.sdk import sdk_clients
 from failover_core.errors import ConfigurationError
+from failover_core.hints import did_you_mean
 
 try:
     from langchain_openai import ChatOpenAI
@@ -66,8 +66,7 @@ def chat_models_from_urls(
     fields = ChatOpenAI.model_fields
     known = {*fields, *(field.alias for field in fields.values() if field.alias)}
     for name in options.keys() - known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "see the fields of ChatOpenAI"
+        hint = did_you_mean(name, known, "see the fields of ChatOpenAI")
         message = f"FailoverChatModel.from_urls: unknown option {name!r}; {hint}"
         raise ConfigurationError(message)
     return [

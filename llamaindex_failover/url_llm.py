@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
@@ -13,6 +12,7 @@ from pydantic import PrivateAttr
 from failover_core import ConfigurationError
 from failover_core.clients import ClientSettings, paired_with_keys
 from failover_core.clients.sdk import sdk_clients
+from failover_core.hints import did_you_mean
 
 try:
     from llama_index.llms.openai_like import OpenAILike  # type: ignore[import-untyped]
@@ -103,8 +103,7 @@ def llms_from_urls(
     arguments = inspect.signature(OpenAILike.__init__).parameters
     known = {*OpenAILike.model_fields, *arguments} - _OURS
     for name in options.keys() - known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "see the fields of OpenAILike"
+        hint = did_you_mean(name, known, "see the fields of OpenAILike")
         message = f"FailoverLLM.from_urls: unknown option {name!r}; {hint}"
         raise ConfigurationError(message)
     return [

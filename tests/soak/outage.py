@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 from failover_core.testing import Fault, FaultServer, faults
+from tests.soak.beside import Beside
 
 # No refused keys: a call asks such a target only once, for keys do not heal within a call.
 _ANYWHERE: tuple[Fault, ...] = (
@@ -47,7 +45,7 @@ _DRAIN = 0.1
 """Seconds without new streams before a server is killed, so that none is cut off half-way."""
 
 
-class Outage:
+class Outage(Beside):
     """Breaks all servers but one, and every so often another one, until it is left.
 
     Args:
@@ -56,23 +54,12 @@ class Outage:
     """
 
     def __init__(self, servers: Sequence[FaultServer], dice: random.Random) -> None:
+        super().__init__()
         self._servers = servers
         self._dice = dice
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="outage")
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._over.set()
-        self._thread.join()
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
         for server in self._servers:
             self._mend(server)
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 import random
-import threading
 from collections import Counter
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Self
 
 from failover_core.testing import Fault, FaultServer, faults
+from tests.soak.beside import Beside
 
 FAULTS: tuple[Fault, ...] = (
     faults.Refuse(),
@@ -38,7 +37,7 @@ _BEAT = 0.15
 """Seconds between two faults of a server."""
 
 
-class Relay:
+class Relay(Beside):
     """Lets one server be well, and hands that on to another from time to time.
 
     The two are both well for ``overlap`` seconds in between, so a call that ends within that
@@ -56,30 +55,22 @@ class Relay:
     def __init__(
         self, servers: Sequence[FaultServer], dice: random.Random, *, overlap: float | None
     ) -> None:
+        super().__init__()
         self.met: Counter[str] = Counter()
         self._servers = servers
         self._dice = dice
         self._overlap = overlap
         self._deck = itertools.cycle(dice.sample(FAULTS, len(FAULTS)))
         self._well: list[FaultServer] = []
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="relay")
 
     def __enter__(self) -> Self:
         if self._overlap is not None:
             self._well = [self._servers[-1]]
         self._break()
-        self._thread.start()
-        return self
+        return super().__enter__()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._over.set()
-        self._thread.join()
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
         for server in self._servers:
             server.fault = None
 

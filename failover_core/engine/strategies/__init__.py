@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable
 from typing import cast
@@ -12,6 +11,7 @@ from failover_core.engine.strategies.base import Ordering, Strategy
 from failover_core.engine.strategies.ordered import Cheapest, Fastest, Function, Priority, Sticky
 from failover_core.engine.strategies.spreading import LeastLoaded, Random, RoundRobin, Weighted
 from failover_core.errors import ConfigurationError
+from failover_core.hints import did_you_mean
 
 __all__ = ["Ordering", "Sticky", "Strategy", "register_strategy", "strategy_for"]
 
@@ -59,8 +59,7 @@ def strategy_for(given: str | Strategy | Ordering, dice: Dice) -> Strategy:
     try:
         factory = _STRATEGIES[given]
     except (KeyError, TypeError):
-        near = difflib.get_close_matches(str(given), _STRATEGIES, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(_STRATEGIES)}"
+        hint = did_you_mean(str(given), _STRATEGIES)
         message = f"strategy: there is no strategy {given!r}; {hint}"
         raise ConfigurationError(message) from None
     made = factory(dice)
