@@ -219,21 +219,22 @@ class Route:
         """Rest, then start at the target of a failure again; None if there is no time for it."""
         if failure is None:
             return None
-        state = failure.attempt.state
+        pool, state = self._pool, failure.attempt.state
         if not self._rested:
             self._rested = True
-            policy = self._pool.policy.retry
-            sends = self._sends[state.slot]
-            backoff = retry_wait(policy, sends, failure.error, self._pool.dice)
+            sends, rest = self._sends[state.slot], state.resting_until - now
+            backoff = retry_wait(pool.policy.retry, sends, failure.error, pool.dice)
             if now + backoff >= self._deadline:
                 return None
-            if wait := self._wait(state.resting_until - now, now):
+            if wait := self._wait(rest, now):
                 return wait
+            if rest > 0 and failure.found.retry_after is not None:
+                return None  # it asked for more time than the call has
             if backoff > 0:
                 return Wait(backoff)
         if state.room_at(now, self.needs.tokens) > now:
             return self._wait_for_room([state], now, is_last=True)
-        self._pool.retries.spend()
+        pool.retries.spend()
         return self._start(state, now)
 
     def _start(self, state: TargetState, now: float) -> Attempt:
@@ -288,8 +289,9 @@ class Route:
 
     def _unserved(self) -> str | None:
         """Say what kept a call from the targets that it was not sent to."""
-        candidates = self.needs.candidates(self._pool.enabled)
-        untried = [state for state in candidates if state.slot not in self._sends]
+        untried = [
+            s for s in self.needs.candidates(self._pool.enabled) if s.slot not in self._sends
+        ]
         return "; ".join(f"{s.target.name} {self._obstacle(s)}" for s in untried) or None
 
     def _obstacle(self, state: TargetState) -> str:

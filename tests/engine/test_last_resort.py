@@ -92,7 +92,7 @@ def test_all_waits_of_a_call_together_keep_to_the_longest(
         door(router, ask)
     assert len(fake_clock.sleeps) == 2
     assert 4 <= sum(fake_clock.sleeps) <= 5
-    assert router.status()["a"].requests == 9
+    assert router.status()["a"].requests == 3
 
 
 def test_backoffs_are_drawn_up_to_a_bound_that_doubles(
@@ -104,3 +104,14 @@ def test_backoffs_are_drawn_up_to_a_bound_that_doubles(
     assert len(fake_clock.sleeps) == 7
     bounds = [0.05 * 2**number for number in range(7)]
     assert all(0 < wait <= top for wait, top in zip(fake_clock.sleeps, bounds, strict=True))
+
+
+def test_a_target_that_asks_for_more_time_than_the_call_has_is_not_asked_again(
+    door: Door, pool: Callable[..., Router], fake_clock: FakeClock
+) -> None:
+    client = ScriptedClient("a", [throttled(100)], default="a")
+    policy = {"total_timeout": 10, "retry": {"attempts": 3, "wait": wait_none()}}
+    with pytest.raises(AllTargetsFailedError):
+        door(pool(client, policy=policy), ask)
+    assert len(client.calls) == 1
+    assert not fake_clock.sleeps
