@@ -226,10 +226,9 @@ class Route:
             backoff = retry_wait(pool.policy.retry, sends, failure.error, pool.dice)
             if now + backoff >= self._deadline:
                 return None
-            if wait := self._wait(rest, now):
-                return wait
-            if rest > 0 and failure.found.retry_after is not None:
-                return None  # it asked for more time than the call has
+            wait = self._wait(rest, now)
+            if wait or (rest > 0 and failure.found.retry_after is not None):
+                return wait  # None: it asked for more time than the call has
             if backoff > 0:
                 return Wait(backoff)
         if state.room_at(now, self.needs.tokens) > now:
@@ -289,9 +288,8 @@ class Route:
 
     def _unserved(self) -> str | None:
         """Say what kept a call from the targets that it was not sent to."""
-        untried = [
-            s for s in self.needs.candidates(self._pool.enabled) if s.slot not in self._sends
-        ]
+        candidates = self.needs.candidates(self._pool.enabled)
+        untried = [state for state in candidates if state.slot not in self._sends]
         return "; ".join(f"{s.target.name} {self._obstacle(s)}" for s in untried) or None
 
     def _obstacle(self, state: TargetState) -> str:
