@@ -21,7 +21,7 @@ from pydantic import PrivateAttr, computed_field
 from failover_core import Router, Strategy
 from failover_core.config import chat_arguments
 from llamaindex_failover.components import Policy, build_router, instance_of
-from llamaindex_failover.instrumentation import traced_by_child
+from llamaindex_failover.instrumentation import traced, traced_by_child
 from llamaindex_failover.llm_abilities import described
 from llamaindex_failover.llm_calls import continued, fresh
 from llamaindex_failover.llm_metadata import common_metadata
@@ -146,21 +146,23 @@ class FailoverLLM(ToolCalling, StructuredPrediction):
     @traced_by_child
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answer a conversation."""
-        return self._ask(lambda llm: llm.chat(fresh(messages), **kwargs), messages, kwargs)
+        return self._ask(lambda llm: traced(llm.chat)(fresh(messages), **kwargs), messages, kwargs)
 
     @traced_by_child
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answer a conversation."""
-        return await self._aask(lambda llm: llm.achat(fresh(messages), **kwargs), messages, kwargs)
+        return await self._aask(
+            lambda llm: traced(llm.achat)(fresh(messages), **kwargs), messages, kwargs
+        )
 
     @traced_by_child
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Answer a conversation piece by piece."""
         return self._stream(
-            lambda llm: llm.stream_chat(fresh(messages), **kwargs),
+            lambda llm: traced(llm.stream_chat)(fresh(messages), **kwargs),
             messages,
             kwargs,
-            prefill=lambda llm, text: llm.stream_chat(continued(messages, text), **kwargs),
+            prefill=lambda llm, text: traced(llm.stream_chat)(continued(messages, text), **kwargs),
         )
 
     @traced_by_child
@@ -169,17 +171,17 @@ class FailoverLLM(ToolCalling, StructuredPrediction):
     ) -> ChatResponseAsyncGen:
         """Answer a conversation piece by piece."""
         return await self._astream(
-            lambda llm: llm.astream_chat(fresh(messages), **kwargs),
+            lambda llm: traced(llm.astream_chat)(fresh(messages), **kwargs),
             messages,
             kwargs,
-            prefill=lambda llm, text: llm.astream_chat(continued(messages, text), **kwargs),
+            prefill=lambda llm, text: traced(llm.astream_chat)(continued(messages, text), **kwargs),
         )
 
     @traced_by_child
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:  # noqa: FBT001, FBT002 - LlamaIndex's signature
         """Complete a prompt."""
         return self._ask(
-            lambda llm: llm.complete(prompt, formatted=formatted, **kwargs), prompt, kwargs
+            lambda llm: traced(llm.complete)(prompt, formatted=formatted, **kwargs), prompt, kwargs
         )
 
     @traced_by_child
@@ -191,7 +193,7 @@ class FailoverLLM(ToolCalling, StructuredPrediction):
     ) -> CompletionResponse:
         """Complete a prompt."""
         return await self._aask(
-            lambda llm: llm.acomplete(prompt, formatted=formatted, **kwargs), prompt, kwargs
+            lambda llm: traced(llm.acomplete)(prompt, formatted=formatted, **kwargs), prompt, kwargs
         )
 
     @traced_by_child
@@ -203,7 +205,9 @@ class FailoverLLM(ToolCalling, StructuredPrediction):
     ) -> CompletionResponseGen:
         """Complete a prompt piece by piece."""
         return self._stream(
-            lambda llm: llm.stream_complete(prompt, formatted=formatted, **kwargs), prompt, kwargs
+            lambda llm: traced(llm.stream_complete)(prompt, formatted=formatted, **kwargs),
+            prompt,
+            kwargs,
         )
 
     @traced_by_child
@@ -215,7 +219,9 @@ class FailoverLLM(ToolCalling, StructuredPrediction):
     ) -> CompletionResponseAsyncGen:
         """Complete a prompt piece by piece."""
         return await self._astream(
-            lambda llm: llm.astream_complete(prompt, formatted=formatted, **kwargs), prompt, kwargs
+            lambda llm: traced(llm.astream_complete)(prompt, formatted=formatted, **kwargs),
+            prompt,
+            kwargs,
         )
 
     def _build_router(self) -> Router:

@@ -13,7 +13,7 @@ from failover_core.engine.attempt import Attempt
 from failover_core.engine.drivers import arun, run
 from llamaindex_failover.choices import begin
 from llamaindex_failover.components import Policy, Rebuilt, Targets, build_router, instance_of
-from llamaindex_failover.instrumentation import traced_by_child
+from llamaindex_failover.instrumentation import traced, traced_by_child
 from llamaindex_failover.nodes import checked_nodes
 from llamaindex_failover.queries import fresh_query
 
@@ -98,7 +98,7 @@ class FailoverRetriever(Rebuilt, BaseRetriever):
         def send(attempt: Attempt) -> list[NodeWithScore]:
             retriever, query = attempt.client, fresh_query(query_bundle)
             # Its public method would emit the events again.
-            nodes = checked_nodes(retriever._retrieve(query), of="retriever")
+            nodes = checked_nodes(traced(retriever._retrieve)(query), of="retriever")
             found: list[NodeWithScore] = retriever._handle_recursive_retrieval(query, nodes)
             return found
 
@@ -107,7 +107,7 @@ class FailoverRetriever(Rebuilt, BaseRetriever):
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         async def send(attempt: Attempt) -> list[NodeWithScore]:
             retriever, query = attempt.client, fresh_query(query_bundle)
-            nodes = checked_nodes(await retriever._aretrieve(query), of="retriever")
+            nodes = checked_nodes(await traced(retriever._aretrieve)(query), of="retriever")
             found: list[NodeWithScore] = await retriever._ahandle_recursive_retrieval(query, nodes)
             return found
 
