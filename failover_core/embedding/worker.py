@@ -29,8 +29,8 @@ from failover_core.splitting import Limits
 
 T = TypeVar("T")
 
-Asking = Generator[tuple[Any, Sequence[str]], Any, T]
-"""Yields who is to embed what, and is sent the answer."""
+Asking = Generator[tuple[Any, Sequence[str], Kind], Any, T]
+"""Yields who is to embed what, as which kind of text, and is sent the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +85,19 @@ class Worker:
 
     def _send(self, call: Call, texts: Sequence[str], kind: Kind, attempt: Attempt) -> Rows:
         with closing(self._exchange(call, texts, kind, attempt)) as exchange:
-            client, texts = next(exchange)
+            client, texts, kind = next(exchange)
             while True:
                 try:
-                    client, texts = exchange.send(client.embed(texts, kind))
+                    client, texts, kind = exchange.send(client.embed(texts, kind))
                 except StopIteration as end:
                     return end.value  # type: ignore[no-any-return]
 
     async def _asend(self, call: Call, texts: Sequence[str], kind: Kind, attempt: Attempt) -> Rows:
         with closing(self._exchange(call, texts, kind, attempt)) as exchange:
-            client, texts = next(exchange)
+            client, texts, kind = next(exchange)
             while True:
                 try:
-                    client, texts = exchange.send(await client.aembed(texts, kind))
+                    client, texts, kind = exchange.send(await client.aembed(texts, kind))
                 except StopIteration as end:
                     return end.value  # type: ignore[no-any-return]
 
@@ -112,10 +112,14 @@ class Worker:
         goes_along = is_due and uncached is client and count < self.limits.items
         is_verified, repeats = False, repeats_of(client)
         try:
+            if not verification.has_reference(kind):
+                # What is to be its reference must be of the space that other texts are in.
+                for known in list(verification.space.fingerprint):
+                    yield from self._canary(uncached, known, attempt)
             if is_due and not goes_along:
                 yield from self._canary(uncached, kind, attempt)
             sent = [*texts, CANARY] if goes_along else texts
-            vectors = verification.checked((yield client, sent), sent)
+            vectors = verification.checked((yield client, sent, kind), sent)
             if goes_along:
                 verification.check(attempt, kind, vectors[count])
             elif repeats_of(client) != repeats and verification.verify == "canary":
@@ -130,7 +134,7 @@ class Worker:
 
     def _canary(self, client: Any, kind: Kind, attempt: Attempt) -> Asking[None]:
         """Have the canary embedded by itself, and compare it."""
-        answer = yield client, [CANARY]
+        answer = yield client, [CANARY], kind
         vectors = self.verification.checked(answer, [CANARY])
         self.verification.check(attempt, kind, vectors[0])
 

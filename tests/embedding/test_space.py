@@ -62,7 +62,7 @@ class Model:
         self.model = "m"
         self.requests: list[list[str]] = []
         self.error: Exception | None = None
-        self._prefix = prefix
+        self.prefix = prefix
         self._length = length
         self._noise = noise
         self._dimension = dimension
@@ -74,7 +74,7 @@ class Model:
             raise self.error
         if self._swaps:
             kind = Kind.QUERY if kind is Kind.PASSAGE else Kind.PASSAGE
-        vectors = np.array([embedding_of(text, self.name, kind, self._prefix) for text in texts])
+        vectors = np.array([embedding_of(text, self.name, kind, self.prefix) for text in texts])
         noise = np.random.default_rng(1).normal(size=vectors.shape) * self._noise
         return ((vectors + noise) * self._length)[:, : self._dimension]
 
@@ -243,7 +243,35 @@ def test_queries_and_passages_are_verified_apart(embed: Embed) -> None:
     embed(embedder, "one")
     assert is_right(embed(embedder, "two", kind=Kind.QUERY), "two", kind=Kind.QUERY)
     assert set(embedder.verification.space.fingerprint) == set(Kind)
-    assert right.canaries == 2
+    assert right.canaries == 3
+
+
+@pytest.mark.parametrize("first", Kind)
+@pytest.mark.parametrize("wrong", ["another model of the same dimension", "another prefix"])
+def test_a_backup_serves_no_kind_of_text_before_it_has_shown_what_is_known_of_the_other(
+    first: Kind, wrong: str, embed: Embed
+) -> None:
+    right, other = Model(), WRONG[wrong]()
+    embedder = over(pool(right, other))
+    then = next(kind for kind in Kind if kind is not first)
+    embed(embedder, "one", kind=first)
+
+    right.error = REFUSED
+    with pytest.raises(EmbeddingSpaceMismatchError):
+        embed(embedder, "two", kind=then)
+    assert set(embedder.verification.space.fingerprint) == {first}
+
+    other.name, other.prefix = "m", ""
+    assert is_right(embed(embedder, "two", kind=then), "two", kind=then)
+
+
+def test_nor_does_a_server_that_is_another_one_by_then(embed: Embed) -> None:
+    model = Model()
+    embedder = over(pool(model))
+    embed(embedder, "one")
+    model.name = "other"
+    with pytest.raises(EmbeddingSpaceMismatchError):
+        embed(embedder, "two", kind=Kind.QUERY)
 
 
 @pytest.mark.parametrize("strategy", ["round_robin", "random", "least_loaded"])
@@ -306,7 +334,7 @@ def test_the_whole_space_is_asked_for_when_it_is_wanted() -> None:
     embedder = over(pool(client))
     assert set(embedder.space().fingerprint) == set(Kind)
     assert embedder.space() is embedder.space()
-    assert len(client.requests) == 2
+    assert len(client.requests) == 3
     assert set(asyncio.run(over(pool(client)).aspace()).fingerprint) == set(Kind)
 
 

@@ -69,6 +69,7 @@ async def test_the_config_of_a_chain_reaches_the_embeddings_and_the_reranker_in_
     targets = [Target(server.url, name=name) for server, name in zip(servers, "ab", strict=True)]
     embeddings = FailoverEmbeddings(targets=targets, model="m")
     store = InMemoryVectorStore.from_texts(["one fact", "another fact"], embeddings)
+    embeddings.embed_query("fact")  # the reference is the first target's, whoever is preferred
     chain = ContextualCompressionRetriever(
         base_compressor=FailoverReranker(targets=targets, model="m"),
         base_retriever=store.as_retriever(),
