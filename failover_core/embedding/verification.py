@@ -1,10 +1,11 @@
 """Whether the targets of a pool embed into one vector space.
 
 The canary is embedded beside the texts of a request, so its vector comes from the very server,
-process and model that embedded the texts, and no request is sent for it alone but where a
-request is full, and where the first query comes after passages, or the other way round: whose
-vector becomes the reference of one kind has first to match that of the other. It goes along whenever a target may have changed: before its first answer, after
-each failure, and after a silence in which its server could have been restarted.
+process and model that embedded the texts, and no request is sent for it alone but where a request
+is full, and where the first query comes after passages, or the other way round: whose vector
+becomes the reference of one kind has first to match that of the other. It goes along whenever a
+target may have changed: before its first answer, after each failure, and after a silence in which
+its server could have been restarted.
 """
 
 from __future__ import annotations
