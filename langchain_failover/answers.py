@@ -11,6 +11,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk, BaseMessage, UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
+from failover_core.engine.attempt import Attempt
 from failover_core.engine.call import Call
 from failover_core.errors import BrokenStreamError
 from failover_core.targets import Target
@@ -88,8 +89,15 @@ def _has_reason(chunk: ChatGenerationChunk) -> bool:
     return any(info.get(name) or metadata.get(name) for name in _REASONS)
 
 
+def charge(call: Call, result: ChatResult, by: Attempt) -> None:
+    """Charge the target of an attempt for the tokens of a whole answer."""
+    for generation in result.generations:
+        if usage := getattr(generation.message, "usage_metadata", None):
+            _charge(call, usage, by)
+
+
 def signed(result: ChatResult, call: Call, by: Target | None = None) -> ChatResult:
-    """Return a whole answer that says who served it, and charge its tokens.
+    """Return a whole answer that says who served it.
 
     Args:
         result: the answer.
@@ -98,16 +106,13 @@ def signed(result: ChatResult, call: Call, by: Target | None = None) -> ChatResu
     """
     report = call.report if by is None else {**call.report, "target": by.name, "model": by.model}
     for generation in result.generations:
-        message = generation.message
-        message.response_metadata[REPORT] = report
-        if usage := getattr(message, "usage_metadata", None):
-            _charge(call, usage)
+        generation.message.response_metadata[REPORT] = report
     return result
 
 
-def _charge(call: Call, usage: UsageMetadata) -> None:
+def _charge(call: Call, usage: UsageMetadata, by: Attempt | None = None) -> None:
     if not _is_cached(usage):
-        call.used(usage["input_tokens"], usage["output_tokens"])
+        call.used(usage["input_tokens"], usage["output_tokens"], by=by)
 
 
 def _is_cached(usage: Mapping[str, Any]) -> bool:

@@ -19,7 +19,6 @@ from pydantic import ConfigDict, model_validator
 from failover_core.children import UnfitError
 from failover_core.clients.registry import Keys
 from failover_core.config import chat_arguments
-from failover_core.engine.call import Call
 from failover_core.engine.drivers import arun, astream, run, stream
 from failover_core.engine.strategies import Strategy
 from failover_core.policy import FailoverPolicy
@@ -152,11 +151,11 @@ class FailoverChatModel(Choosing, Described):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        call, request = self._begin(messages, stop, run_manager, kwargs)
+        request = self._begin(messages, stop, run_manager, kwargs)
         try:
-            return signed(run(call, request.generate), call)
+            return signed(run(request.call, request.generate), request.call)
         except Exception as error:  # noqa: BLE001 - it is raised again
-            return request.second_best(call, error)
+            return request.second_best(error)
 
     @with_known_signature
     async def _agenerate(
@@ -166,11 +165,11 @@ class FailoverChatModel(Choosing, Described):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        call, request = self._begin(messages, stop, run_manager, kwargs)
+        request = self._begin(messages, stop, run_manager, kwargs)
         try:
-            return signed(await arun(call, request.agenerate), call)
+            return signed(await arun(request.call, request.agenerate), request.call)
         except Exception as error:  # noqa: BLE001 - it is raised again
-            return request.second_best(call, error)
+            return request.second_best(error)
 
     def _stream(
         self,
@@ -179,9 +178,9 @@ class FailoverChatModel(Choosing, Described):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        call, request = self._begin(messages, stop, run_manager, kwargs)
-        signature = Signature(call)
-        chunks = stream(call, request.stream, is_content, request.resume)
+        request = self._begin(messages, stop, run_manager, kwargs)
+        signature = Signature(request.call)
+        chunks = stream(request.call, request.stream, is_content, request.resume)
         with closing(chunks):  # type: ignore[type-var]
             yield from map(signature.on, chunks)
         yield from signature.end()
@@ -193,9 +192,9 @@ class FailoverChatModel(Choosing, Described):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        call, request = self._begin(messages, stop, run_manager, kwargs)
-        signature = Signature(call)
-        chunks = astream(call, request.astream, is_content, request.aresume)
+        request = self._begin(messages, stop, run_manager, kwargs)
+        signature = Signature(request.call)
+        chunks = astream(request.call, request.astream, is_content, request.aresume)
         async with aclosing(chunks):  # type: ignore[type-var]
             async for chunk in chunks:
                 yield signature.on(chunk)
@@ -208,13 +207,13 @@ class FailoverChatModel(Choosing, Described):
         stop: list[str] | None,
         run: BaseRunManager | None,
         arguments: dict[str, Any],
-    ) -> tuple[Call, Request]:
+    ) -> Request:
         pool, choice = self._chat_pool(), Choice.out_of(arguments)
         options = pool.options(messages, arguments)
         if (preferred := choice.preferred_among(pool)) is not None:
             options["preferred_target"] = preferred
-        request = Request(messages, stop, arguments, choice.config, run, self.callbacks, pool)
-        return pool.router.begin(**options), request
+        call = pool.router.begin(**options)
+        return Request(messages, stop, arguments, choice.config, run, self.callbacks, pool, call)
 
     # Tools and schemas
 

@@ -17,7 +17,7 @@ from failover_core.engine.call import Call
 from failover_core.errors import UnsupportedError
 from failover_core.resuming import Resume
 from langchain_failover.abilities import ChatPool
-from langchain_failover.answers import signed
+from langchain_failover.answers import charge, signed
 from langchain_failover.bound import Bound
 from langchain_failover.cache_marks import takes_marks, without_marks
 from langchain_failover.child_runs import ChildRuns, handlers_of
@@ -37,6 +37,7 @@ class Request:
         run: the call in a trace, as far as LangChain tells: not of a stream.
         callbacks: that hear of the call.
         pool: that it is put to.
+        call: that carries it there.
         misfit: the first answer that does not keep to its schema, and the attempt that gave it.
     """
 
@@ -47,17 +48,18 @@ class Request:
     run: BaseRunManager | None
     callbacks: Callbacks
     pool: ChatPool
+    call: Call
     misfit: tuple[Attempt, ChatResult] | None = field(default=None, init=False)
 
     def generate(self, attempt: Attempt) -> ChatResult:
         """Answer at once, at the target of an attempt."""
         child, messages = self._at(attempt.client)
-        return self._checked(attempt, child.generate(messages))
+        return self._taken(attempt, child.generate(messages))
 
     async def agenerate(self, attempt: Attempt) -> ChatResult:
         """Answer at once, at the target of an attempt."""
         child, messages = self._at(attempt.client)
-        return self._checked(attempt, await child.agenerate(messages))
+        return self._taken(attempt, await child.agenerate(messages))
 
     def stream(self, attempt: Attempt) -> Iterator[ChatGenerationChunk]:
         """Answer in chunks, at the target of an attempt."""
@@ -89,7 +91,7 @@ class Request:
 
         return self._resume(prefill)
 
-    def second_best(self, call: Call, error: Exception) -> ChatResult:
+    def second_best(self, error: Exception) -> ChatResult:
         """Return the answer that does not keep to its schema, for there is no better one.
 
         Its reader finds the same fault as with a single model, and may know what to do.
@@ -100,7 +102,7 @@ class Request:
         if self.misfit is None:
             raise error
         attempt, result = self.misfit
-        return signed(result, call, by=attempt.target)
+        return signed(result, self.call, by=attempt.target)
 
     def _resume(self, prefill: Any) -> Resume[ChatGenerationChunk]:
         # Servers that hold an answer to a schema begin it anew after a prefill.
@@ -117,12 +119,13 @@ class Request:
         heard = self.run.handlers if self.run else handlers_of(self.callbacks)
         return ChildRuns(child, self.run, heard), messages
 
-    def _checked(self, attempt: Attempt, result: ChatResult) -> ChatResult:
-        """Return a result that keeps to the schema it was asked for, if it was for any.
+    def _taken(self, attempt: Attempt, result: ChatResult) -> ChatResult:
+        """Charge a result, and return it if it keeps to the schema it was asked for, if any.
 
         Raises:
             UnsupportedError: it does not.
         """
+        charge(self.call, result, by=attempt)
         if self.pool.router.policy.on_invalid_output == "raise":
             return result
         try:

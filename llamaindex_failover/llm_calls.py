@@ -143,18 +143,22 @@ class LLMCalls(FailoverComponent, FunctionCallingLLM):
 async def _areported(call: Call, chunks: AsyncGenerator[R]) -> AsyncGenerator[R]:
     """Do what ``_reported`` does."""
     reporter = _Reporter(call)
-    async with aclosing(chunks):
-        async for chunk in chunks:
-            yield reporter.on(chunk)
-    _charge(call, reporter.telling)
+    try:
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                yield reporter.on(chunk)
+    finally:
+        _charge(call, reporter.telling)
 
 
 def _reported(call: Call, chunks: Generator[R]) -> Generator[R]:
     """Yield the chunks of a stream, each with the report, and charge the target in the end."""
     reporter = _Reporter(call)
-    with closing(chunks):
-        yield from map(reporter.on, chunks)
-    _charge(call, reporter.telling)
+    try:
+        with closing(chunks):
+            yield from map(reporter.on, chunks)
+    finally:
+        _charge(call, reporter.telling)
 
 
 class _Reporter:
@@ -191,13 +195,9 @@ def _charge(call: Call, response: Response | None) -> None:
     if response is None or response.raw is None:
         return
     with suppress(AttributeError, TypeError, ValueError):  # a raw answer may be anything
-        charge(call, get_tokens_from_response(response))
-
-
-def charge(call: Call, tokens: tuple[int, int]) -> None:
-    """Charge the target that served for the tokens of the input and the output, if any are told."""
-    if any(tokens):
-        call.used(*tokens)
+        tokens = get_tokens_from_response(response)
+        if any(tokens):
+            call.used(*tokens)
 
 
 def fresh(messages: Sequence[ChatMessage]) -> list[ChatMessage]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, closing
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel
@@ -13,7 +14,7 @@ from failover_core.engine.drivers import arun, astream, run, stream
 from failover_core.resuming import WHOLE
 from failover_core.targets import Capability
 from llamaindex_failover.instrumentation import traced_by_child
-from llamaindex_failover.llm_calls import LLMCalls, charge
+from llamaindex_failover.llm_calls import LLMCalls
 from llamaindex_failover.predictions import Prediction, says_something
 
 if TYPE_CHECKING:
@@ -50,8 +51,7 @@ class StructuredPrediction(LLMCalls):
         prediction = self._prediction(output_cls, prompt, llm_kwargs, prompt_args)
         call = self._begin(prediction.messages, prediction.llm_kwargs, _NEEDED)
         with prediction.settling():
-            prediction.settle(run(call, prediction.predict))
-            charge(call, prediction.tokens)
+            prediction.answer = run(call, partial(prediction.predict, call))
         return prediction.result()
 
     @traced_by_child
@@ -66,8 +66,7 @@ class StructuredPrediction(LLMCalls):
         prediction = self._prediction(output_cls, prompt, llm_kwargs, prompt_args)
         call = await self._abegin(prediction.messages, prediction.llm_kwargs, _NEEDED)
         with prediction.settling():
-            prediction.settle(await arun(call, prediction.apredict))
-            charge(call, prediction.tokens)
+            prediction.answer = await arun(call, partial(prediction.apredict, call))
         return prediction.result()
 
     @traced_by_child
@@ -111,20 +110,18 @@ class StructuredPrediction(LLMCalls):
 
 
 def _objects(prediction: Prediction[M], call: Call) -> Generator[M | FlexibleModel]:
-    chunks = stream(call, prediction.stream, says_something, WHOLE)
+    chunks = stream(call, partial(prediction.stream, call), says_something, WHOLE)
     with prediction.settling(), closing(cast("Generator[BaseModel]", chunks)) as objects:
         for item in objects:
             yield prediction.shown(item)
-        charge(call, prediction.tokens)
     yield from prediction.remnants()
 
 
 async def _aobjects(prediction: Prediction[M], call: Call) -> AsyncGenerator[M | FlexibleModel]:
-    chunks = astream(call, prediction.astream, says_something, WHOLE)
+    chunks = astream(call, partial(prediction.astream, call), says_something, WHOLE)
     with prediction.settling():
         async with aclosing(cast("AsyncGenerator[BaseModel]", chunks)) as objects:
             async for item in objects:
                 yield prediction.shown(item)
-        charge(call, prediction.tokens)
     for item in prediction.remnants():
         yield item

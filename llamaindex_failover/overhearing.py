@@ -16,6 +16,8 @@ from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr
 from llama_index.core.instrumentation.event_handlers import NullEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
 
+from failover_core.engine.attempt import Attempt
+from failover_core.engine.call import Call
 from llamaindex_failover.streaming import is_finish, tells_usage
 
 T = TypeVar("T")
@@ -78,6 +80,17 @@ def hearing(heard: Heard) -> Iterator[None]:
         yield
     finally:
         _HEARING.reset(token)
+
+
+@contextmanager
+def charging(call: Call, attempt: Attempt) -> Iterator[Heard]:
+    """Charge the target of an attempt for what is heard of its answer, be it of use or not."""
+    heard = Heard()
+    try:
+        yield heard
+    finally:
+        if any(heard.tokens):
+            call.used(*heard.tokens, by=attempt)
 
 
 def overheard(items: Iterator[T], heard: Heard) -> Iterator[T]:

@@ -13,8 +13,9 @@ from pydantic import BaseModel, ValidationError
 
 from failover_core.classify import classify
 from failover_core.engine.attempt import Attempt
+from failover_core.engine.call import Call
 from failover_core.errors import BrokenStreamError, ErrorClass, UnsupportedError
-from llamaindex_failover.overhearing import Heard, aoverheard, hearing, overheard
+from llamaindex_failover.overhearing import Heard, aoverheard, charging, hearing, overheard
 from llamaindex_failover.streaming import UNFINISHED, has_finish
 
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ class Prediction(Generic[M]):
         prompt_args: variables of the prompt.
         is_checked: whether an answer that is no such object counts as none.
         answer: the object.
-        tokens: of the input and the output, as far as the answer that served told of them.
         has_shown: whether the caller has been given any object of a stream.
         misfit: error of the first answer that is no such object.
         remnant: the last object of the first stream that ended without such an object.
@@ -57,7 +57,6 @@ class Prediction(Generic[M]):
     prompt_args: dict[str, Any]
     is_checked: bool
     answer: M | None = field(default=None, init=False)
-    tokens: tuple[int, int] = field(default=(0, 0), init=False)
     has_shown: bool = field(default=False, init=False)
     misfit: Exception | None = field(default=None, init=False)
     remnant: BaseModel | None = field(default=None, init=False)
@@ -67,44 +66,40 @@ class Prediction(Generic[M]):
         """Makes the messages of the request."""
         return partial(self.prompt.format_messages, **self.prompt_args)
 
-    def predict(self, attempt: Attempt) -> tuple[M | None, Heard]:
+    def predict(self, call: Call, attempt: Attempt) -> M | None:
         """Return the object as the target of an attempt predicts it, None if it is none."""
-        heard = Heard()
-        with self._judging(), hearing(heard):
-            return self._ask(attempt.client.structured_predict), heard
-        return None, heard
+        with self._judging(), charging(call, attempt) as heard, hearing(heard):
+            predicted: M = self._ask(attempt.client.structured_predict)
+            return predicted
+        return None
 
-    async def apredict(self, attempt: Attempt) -> tuple[M | None, Heard]:
+    async def apredict(self, call: Call, attempt: Attempt) -> M | None:
         """Do what ``predict`` does."""
-        heard = Heard()
-        with self._judging(), hearing(heard):
-            return await self._ask(attempt.client.astructured_predict), heard
-        return None, heard
+        with self._judging(), charging(call, attempt) as heard, hearing(heard):
+            predicted: M = await self._ask(attempt.client.astructured_predict)
+            return predicted
+        return None
 
-    def stream(self, attempt: Attempt) -> Iterator[BaseModel]:
+    def stream(self, call: Call, attempt: Attempt) -> Iterator[BaseModel]:
         """Yield ever more complete objects of a target."""
-        latest, heard = None, Heard()
+        latest = None
         objects: Generator[BaseModel] = self._ask(attempt.client.stream_structured_predict)
-        with closing(objects):
+        with charging(call, attempt) as heard, closing(objects):
             for latest in overheard(objects, heard):
                 yield latest
         self._check_end(attempt.client, latest, heard)
 
-    async def astream(self, attempt: Attempt) -> AsyncGenerator[BaseModel]:
+    async def astream(self, call: Call, attempt: Attempt) -> AsyncGenerator[BaseModel]:
         """Do what ``stream`` does."""
-        latest, heard = None, Heard()
-        with hearing(heard):
-            opening = await self._ask(attempt.client.astream_structured_predict)
-        objects: AsyncGenerator[BaseModel] = opening
-        async with aclosing(objects):
-            async for latest in aoverheard(objects, heard):
-                yield latest
+        latest = None
+        with charging(call, attempt) as heard:
+            with hearing(heard):
+                opening = await self._ask(attempt.client.astream_structured_predict)
+            objects: AsyncGenerator[BaseModel] = opening
+            async with aclosing(objects):
+                async for latest in aoverheard(objects, heard):
+                    yield latest
         self._check_end(attempt.client, latest, heard)
-
-    def settle(self, predicted: tuple[M | None, Heard]) -> None:
-        """Take the answer that served."""
-        self.answer, heard = predicted
-        self.tokens = heard.tokens
 
     @contextmanager
     def settling(self) -> Iterator[None]:
@@ -171,7 +166,6 @@ class Prediction(Generic[M]):
     def _check_end(self, client: Any, latest: BaseModel | None, heard: Heard) -> None:
         if has_finish(client) and heard.is_heard and not heard.is_finished:
             raise BrokenStreamError(UNFINISHED)
-        self.tokens = heard.tokens
         if not self.is_checked or self._is_whole(latest):
             return
         message = "the stream ended without an object that keeps to its schema"

@@ -24,12 +24,14 @@ class Attempt:
         streaming: whether it ends for the engine with the first content of a stream.
         hedge_after: seconds after which ``Call.hedge`` may send the call elsewhere too, or None.
         committed: whether content of its stream has reached the caller.
+        is_charged: whether what it used was charged, instead of what it was expected to use.
     """
 
     __slots__ = (
         "committed",
         "generation",
         "hedge_after",
+        "is_charged",
         "is_fair",
         "is_probe",
         "latency",
@@ -49,6 +51,7 @@ class Attempt:
         self.started_at = now
         self.timeout: float | None = None
         self.is_fair = True
+        self.is_charged = False
         self.settled = False
         self.committed = False
         self.latency: float | None = None

@@ -33,7 +33,6 @@ class Call:
 
     __slots__ = (
         "_broken",
-        "_expected",
         "_id",
         "_pool",
         "_route",
@@ -52,7 +51,6 @@ class Call:
         self.is_exhausted = False
         self._route = Route(pool, needs, self.deadline)
         self._pool = pool
-        self._expected = needs.tokens
         self.is_resumable = False
         self._broken: BaseException | None = None
         self._verdict: BaseException | None = None
@@ -186,16 +184,21 @@ class Call:
             if _settle(attempt):
                 marks.abandoned(self._pool, attempt, self._pool.clock.now())
 
-    def used(self, input_tokens: int, output_tokens: int) -> None:
-        """Charge the target that answers for tokens that its answer says it used.
+    def used(self, input_tokens: int, output_tokens: int, *, by: Attempt | None = None) -> None:
+        """Charge a target for tokens that its answer says it used.
 
         Of a stream that tells of them bit by bit, each bit is charged.
+
+        Args:
+            input_tokens: so many.
+            output_tokens: so many.
+            by: attempt that gave the answer, whether that serves the call or not. Default: the
+                one that serves it.
         """
-        if self._winner is None:
-            return
-        with self._pool.lock:
-            expected, self._expected = self._expected, 0
-            marks.charged(self._pool, self._winner, expected, input_tokens, output_tokens)
+        attempt = by or self._winner
+        if attempt is not None:
+            with self._pool.lock:
+                self._charge(attempt, input_tokens, output_tokens)
 
     def degraded(self) -> None:
         """Record that its caller gets a substitute for the answer that no target gave."""
@@ -243,7 +246,7 @@ class Call:
             self._route.add(failure)
             if failure.mark is not Mark.NONE and found.error_class is not ErrorClass.TIMEOUT:
                 # Nothing was generated. (Of a timeout nobody knows: it stays charged.)
-                marks.charged(pool, attempt, self._route.needs.tokens, 0, 0)
+                self._charge(attempt, 0, 0)
             if attempt.committed and may_resume:
                 self._broken = self._broken or error
             elif attempt.committed or rule.move is Move.RAISE:
@@ -256,6 +259,11 @@ class Call:
         for event in events:
             pool.publish(event)
         pool.wake(attempt.state)
+
+    def _charge(self, attempt: Attempt, input_tokens: int, output_tokens: int) -> None:
+        expected = 0 if attempt.is_charged else self._route.needs.tokens
+        attempt.is_charged = True
+        marks.charged(self._pool, attempt, expected, input_tokens, output_tokens)
 
     def _has_failed_over(self, winner: Attempt) -> bool:
         return winner.state is not self._route.first_choice

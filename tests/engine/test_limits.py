@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from failover_core import AllTargetsFailedError, Price, Router, Target
+from failover_core import AllTargetsFailedError, Price, Router, Target, UnsupportedError
 from failover_core.testing import FakeClock, ScriptedClient
 from tests.engine.doors import REFUSED, Door, ask, begin, status
 
@@ -135,6 +135,35 @@ def test_a_failed_call_gives_its_tokens_back(pool: Callable[..., Router]) -> Non
     failing = Target(ScriptedClient("a", [REFUSED], default="a"), name="a", tokens_per_minute=1_000)
     router = pool(failing, "b")
     assert [router.run(ask, tokens=900) for _ in range(3)] == ["b", "a", "b"]
+
+
+def test_an_answer_that_does_not_serve_is_charged_to_the_target_that_gave_it(
+    pool: Callable[..., Router],
+) -> None:
+    router = pool(limited("a", tokens_per_minute=1_000), limited("b", tokens_per_minute=1_000))
+    call = router.begin(tokens=400)
+    misfit: Any = call.next()
+    call.used(60, 40, by=misfit)
+    call.failed(misfit, UnsupportedError("not what was asked for"))
+    fitting: Any = call.next()
+    call.succeeded(fitting)
+    call.used(100, 100)
+
+    assert [target.tokens for target in router.status().targets] == [100, 200]
+    assert served(router, 5, tokens=300) == {"a": 3, "b": 2}
+
+
+def test_tokens_of_a_stream_that_told_of_them_and_broke_are_not_given_back_twice(
+    pool: Callable[..., Router],
+) -> None:
+    router = pool(limited("a", tokens_per_minute=1_000), "b")
+    call = router.begin(tokens=400)
+    attempt: Any = call.next()
+    call.commit(attempt)
+    call.used(900, 0)
+    call.failed(attempt, REFUSED)
+
+    assert router.run(ask, tokens=200) == "b"
 
 
 def test_a_call_that_is_larger_than_the_whole_limit_passes_when_all_of_it_is_free(

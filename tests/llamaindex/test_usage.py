@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 from llama_index.core.llms.mock import MockFunctionCallingLLM
+from llama_index.core.prompts import PromptTemplate
 from llama_index.llms.openai_like import OpenAILike  # type: ignore[import-untyped]
+from pydantic import BaseModel
 
 from failover_core import Target
 from failover_core.testing import FaultServer
@@ -146,3 +149,60 @@ def test_the_last_chunk_that_tells_of_tokens_counts() -> None:
     list(llm.stream_chat([ChatMessage("Hello")]))
 
     assert charged(llm) == {"a": 8}
+
+
+async def test_so_it_does_of_a_stream_that_its_reader_leaves_or_that_breaks() -> None:
+    class Breaking(Telling):
+        def stream_chat(self, *_: Any, **__: Any) -> Any:
+            yield next(super().stream_chat())
+            raise ConnectionError
+
+        async def astream_chat(self, *_: Any, **__: Any) -> Any:
+            async def chunks() -> AsyncIterator[ChatResponse]:
+                for chunk in self.stream_chat():
+                    yield chunk
+
+            return chunks()
+
+    llm = FailoverLLM(targets=[Target(Breaking(), name="a")])
+
+    left = llm.stream_chat([ChatMessage("Hello")])
+    next(left)
+    left.close()
+    assert charged(llm) == {"a": 4}
+    for count, door in enumerate((STREAMS["stream_chat"], STREAMS["astream_chat"]), start=2):
+        with pytest.raises(ConnectionError):
+            await door(llm, "Hello")
+        assert charged(llm) == {"a": 4 * count}
+
+
+class City(BaseModel):
+    """A city."""
+
+    name: str
+    inhabitants: int
+
+
+@pytest.mark.parametrize("fitting", [True, False], ids=["fits", "also unfit"])
+@pytest.mark.parametrize("door", OBJECT_DOORS.values(), ids=OBJECT_DOORS)
+async def test_answers_that_are_no_such_object_are_charged_to_who_gave_them(
+    servers: Servers,
+    llm_over: Callable[..., FailoverLLM],
+    door: Callable[..., Any],
+    fitting: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    def only(server: FaultServer, name: str, *, is_able: bool) -> Target:
+        (target,) = llm_over(
+            [server], is_function_calling_model=is_able, should_use_structured_outputs=False
+        ).router.targets
+        return Target(target.client, name=name)
+
+    llm = FailoverLLM(
+        targets=[only(servers[0], "a", is_able=False), only(servers[1], "b", is_able=fitting)]
+    )
+
+    with nullcontext() if fitting else suppress(ValueError):
+        await door(llm, City, PromptTemplate("Describe a City of {topic}"), topic="Italy")
+
+    assert [len(server.requests) for server in servers] == [1, 1]
+    assert all(charged(llm).values())
