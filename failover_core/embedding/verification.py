@@ -58,8 +58,6 @@ class Verification:
     space: EmbeddingSpace
     verify: Verify = "canary"
     tolerance: float = TOLERANCE
-    reference_target: str | None = None
-    """Name of the target whose answer became the reference; None while a saved one is."""
 
     _answered: dict[tuple[str | None, Kind], float] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -115,7 +113,7 @@ class Verification:
         with self._lock:
             reference = self.space.fingerprint.get(kind)
             if reference is None:
-                self.reference_target = self.reference_target or attempt.target.name
+                attempt.state.is_reference = True
                 known = {**self.space.fingerprint, kind: canary}
                 self.space = EmbeddingSpace(
                     self.space.model or attempt.target.model, len(canary), known

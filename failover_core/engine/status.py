@@ -51,6 +51,8 @@ class TargetStatus:
         tokens: input and output tokens that its answers used, as far as they said so.
         spend: what they cost, by the target's price.
         cooldown_remaining: until it is a first choice again; 0 if it is one.
+        is_reference: whether it is the one that the others' vectors are compared with; none is
+            while they are compared with a saved space.
     """
 
     name: str
@@ -74,6 +76,7 @@ class TargetStatus:
     tokens: int
     spend: float
     cooldown_remaining: float
+    is_reference: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +165,7 @@ def _target_status(state: TargetState, now: float, wall: float) -> TargetStatus:
         tokens=stats.tokens,
         spend=stats.spend,
         cooldown_remaining=max(0.0, state.ready_at - now),
+        is_reference=state.is_reference,
     )
 
 

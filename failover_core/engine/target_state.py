@@ -38,6 +38,7 @@ class TargetState:
         ejected_for: class of the error that last ejected it.
         probed_at: instant of its last active probe.
         is_checking: whether an active probe is under way.
+        is_reference: whether the pool's vector space is what it answered first.
     """
 
     __slots__ = (
@@ -47,6 +48,7 @@ class TargetState:
         "ejected_for",
         "in_flight",
         "is_checking",
+        "is_reference",
         "keeps_deadline",
         "lease",
         "limits",
@@ -88,6 +90,7 @@ class TargetState:
         self.warming_since: float | None = None
         self.must_wake = False
         self.is_checking = False
+        self.is_reference = False
         self.resting_until = 0.0
         self.throttles_in_a_row = 0
         self.in_flight = 0

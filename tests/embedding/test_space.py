@@ -112,6 +112,11 @@ def over(router: Router, **settings: Any) -> Embedder:
     return Embedder(router.begin, router.targets, **settings)
 
 
+def references(router: Router) -> list[str]:
+    """Return the targets whose vectors are what the others' are compared with."""
+    return [target.name for target in router.status().targets if target.is_reference]
+
+
 def is_right(vectors: Any, *texts: str, kind: Kind = Kind.PASSAGE) -> bool:
     wanted = np.array([embedding_of(text, "m", kind) for text in texts])
     return bool(np.allclose(vectors, wanted, atol=1e-5))
@@ -279,18 +284,19 @@ def test_the_reference_is_the_first_target_that_is_alive_whatever_the_strategy(
     strategy: str, embed: Embed
 ) -> None:
     right, other = Model(), Model("other")
-    embedder = over(pool(right, other, strategy=strategy))
+    router = pool(right, other, strategy=strategy)
+    embedder = over(router)
     for text in "abcdefgh":
         assert is_right(embed(embedder, text), text)
-    assert embedder.verification.reference_target == "a"
+    assert references(router) == ["a"]
 
 
 def test_if_the_first_target_is_down_the_next_one_is_the_reference(embed: Embed) -> None:
     right, other = Model(), Model("other")
     right.error = REFUSED
-    embedder = over(pool(right, other))
-    embed(embedder, "one")
-    assert embedder.verification.reference_target == "b"
+    router = pool(right, other)
+    embed(over(router), "one")
+    assert references(router) == ["b"]
 
 
 def test_a_server_that_hung_up_between_two_requests_is_verified_before_it_is_believed(
@@ -324,9 +330,10 @@ def test_a_backup_is_verified_against_a_saved_space_while_the_primary_is_down(
 
     dead, backup, other = Model(), Model(), Model("other")
     dead.error = REFUSED
-    embedder = over(pool(dead, other, backup), space=tmp_path / "space.json")
+    router = pool(dead, other, backup)
+    embedder = over(router, space=tmp_path / "space.json")
     assert is_right(embed(embedder, "two"), "two")
-    assert embedder.verification.reference_target is None
+    assert not references(router)
 
 
 def test_the_whole_space_is_asked_for_when_it_is_wanted() -> None:
