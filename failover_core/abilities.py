@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, Generic, ParamSpec
 
@@ -20,7 +20,7 @@ class Differences(Generic[P]):
 
     Args:
         targets: of the pool.
-        required: returns the capabilities that a request needs.
+        required: by capability, whether a request needs it.
         length: returns the number of characters in all its texts.
         tokens: returns its tokens, estimated. That may take long: it is asked for only if
             targets have token limits, or if the text could be too long for one of them.
@@ -28,7 +28,6 @@ class Differences(Generic[P]):
 
     __slots__ = (
         "_counts_tokens",
-        "_has_abilities",
         "_length",
         "_required",
         "_smallest_window",
@@ -39,23 +38,23 @@ class Differences(Generic[P]):
         self,
         targets: Collection[Target],
         *,
-        required: Callable[P, Iterable[Capability]],
+        required: Mapping[Capability, Callable[P, bool]],
         length: Callable[P, int],
         tokens: Callable[P, int],
     ) -> None:
         windows = [target.context_window for target in targets if target.context_window]
-        self._has_abilities = any(target.supports is not None for target in targets)
         self._counts_tokens = any(target.tokens_per_minute for target in targets)
         self._smallest_window = min(windows, default=None)
-        self._required = required
+        lacked = [word for word in required if any(_lacks(target, word) for target in targets)]
+        self._required = [(word, required[word]) for word in lacked]
         self._length = length
         self._tokens = tokens
 
     def options(self, *request: P.args, **named: P.kwargs) -> CallOptions:
         """Return what a request needs of its target, as far as any target makes a difference."""
         options = CallOptions()
-        if self._has_abilities and (required := [*self._required(*request, **named)]):
-            options["requires"] = required
+        if words := [word for word, is_needed in self._required if is_needed(*request, **named)]:
+            options["requires"] = words
         if self._counts_tokens or self._may_be_too_long(*request, **named):
             options["tokens"] = self._tokens(*request, **named)
         return options
@@ -64,6 +63,10 @@ class Differences(Generic[P]):
         # A text hardly ever has more tokens than characters, and those are quickly counted.
         window = self._smallest_window
         return window is not None and self._length(*request, **named) > window
+
+
+def _lacks(target: Target, word: Capability) -> bool:
+    return target.supports is not None and word not in target.supports
 
 
 def without(target: Target, lacks: Collection[Capability]) -> Target:

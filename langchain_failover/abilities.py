@@ -43,7 +43,7 @@ class ChatPool(Pool):
         cls, targets: Iterable[Target], name: str, settings: dict[str, Any]
     ) -> Self:
         pool = super().__new__(cls, map(_described, targets), name, settings)
-        pool._differences = Differences(pool, required=_required, length=_length, tokens=_tokens)
+        pool._differences = Differences(pool, required=_REQUIRED, length=_length, tokens=_tokens)
         pool.memory = Memory(pool)
         pool.model_names = ", ".join(dict.fromkeys(str(one.model or one.name) for one in pool))
         models = [model for target in pool if (model := fixed_model(target.client))]
@@ -68,13 +68,23 @@ def _described(target: Target) -> Target:
     return replace(without(target, lacks), context_window=window)
 
 
-def _required(messages: Sequence[BaseMessage], arguments: dict[str, Any]) -> Iterable[Capability]:
-    if arguments.get("tools"):
-        yield Capability.TOOLS
-    if is_schema(arguments.get("response_format")):
-        yield Capability.STRUCTURED_OUTPUT
-    if any(_is_image(block) for message in messages for block in _blocks(message)):
-        yield Capability.IMAGES
+def _needs_tools(_: Sequence[BaseMessage], arguments: dict[str, Any]) -> bool:
+    return bool(arguments.get("tools"))
+
+
+def _needs_schema(_: Sequence[BaseMessage], arguments: dict[str, Any]) -> bool:
+    return is_schema(arguments.get("response_format"))
+
+
+def _needs_images(messages: Sequence[BaseMessage], _: dict[str, Any]) -> bool:
+    return any(_is_image(block) for message in messages for block in _blocks(message))
+
+
+_REQUIRED = {
+    Capability.TOOLS: _needs_tools,
+    Capability.STRUCTURED_OUTPUT: _needs_schema,
+    Capability.IMAGES: _needs_images,
+}
 
 
 def _blocks(message: BaseMessage) -> Sequence[Any]:

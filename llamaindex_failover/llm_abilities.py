@@ -92,17 +92,26 @@ def differences_among(
 
     It is asked with what the request says, its further arguments, and what it needs in any case.
     """
-    return Differences(targets, required=_required, length=_length, tokens=_tokens)
+    return Differences(targets, required=_REQUIRED, length=_length, tokens=_tokens)
 
 
-def _required(content: Content, arguments: dict[str, Any], needed: Needed) -> Iterable[Capability]:
-    yield from needed
-    if arguments.get("tools"):
-        yield Capability.TOOLS
-    if is_schema(arguments.get("response_format")):
-        yield Capability.STRUCTURED_OUTPUT
-    if any(isinstance(block, ImageBlock) for part in _parts(content) for block in _blocks(part)):
-        yield Capability.IMAGES
+def _needs_tools(_: Content, arguments: dict[str, Any], needed: Needed) -> bool:
+    return Capability.TOOLS in needed or bool(arguments.get("tools"))
+
+
+def _needs_schema(_: Content, arguments: dict[str, Any], needed: Needed) -> bool:
+    return Capability.STRUCTURED_OUTPUT in needed or is_schema(arguments.get("response_format"))
+
+
+def _needs_images(content: Content, _: dict[str, Any], __: Needed) -> bool:
+    return any(isinstance(block, ImageBlock) for part in _parts(content) for block in _blocks(part))
+
+
+_REQUIRED = {
+    Capability.TOOLS: _needs_tools,
+    Capability.STRUCTURED_OUTPUT: _needs_schema,
+    Capability.IMAGES: _needs_images,
+}
 
 
 def _length(content: Content, _: dict[str, Any], __: Needed) -> int:
