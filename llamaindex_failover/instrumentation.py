@@ -18,6 +18,8 @@ from llama_index.core.instrumentation.span_handlers import NullSpanHandler
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_DEAF = (NullEventHandler, NullSpanHandler)
+
 _numbers = itertools.count(1)
 
 
@@ -36,7 +38,7 @@ def is_heard(dispatcher: Dispatcher) -> bool:
     """Return whether a span or an event would reach any handler: to make one costs more."""
     while True:
         for handler in (*dispatcher.event_handlers, *dispatcher.span_handlers):
-            if not isinstance(handler, NullEventHandler | NullSpanHandler):
+            if not isinstance(handler, _DEAF):
                 return True
         if not dispatcher.propagate:
             return False

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from failover_core.engine.together import places_of
 from failover_core.errors import ConfigurationError
 from failover_core.reranking.calibration import Calibration
-from failover_core.reranking.protocol import RankRequest
+from failover_core.reranking.protocol import RankRequest, RerankClient
 from failover_core.splitting import Limits
 from failover_core.targets import Target
 
@@ -36,6 +36,8 @@ class Group:
         limits: of one request; learns from what is refused.
         places: requests of one ranking under way.
         gives_scores: whether they do, as far as is known; what has only an order has no parts.
+        ranks_all: whether each document is in their answers; a framework's reranker may have
+            reasons to leave some out.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Group:
         self.limits = Limits(batch_size, known)
         self.places = sum(map(places_of, targets))
         self.gives_scores = True
+        self.ranks_all = all(isinstance(target.client, RerankClient) for target in targets)
 
     def pieces(self, request: RankRequest, longest: int) -> list[range]:
         """Return a request's documents in pieces of no more than so many, as targets take them."""

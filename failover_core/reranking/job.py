@@ -15,7 +15,7 @@ from failover_core.engine.needs import CallOptions
 from failover_core.engine.usage import metered
 from failover_core.errors import AllTargetsFailedError, ErrorClass
 from failover_core.reranking.groups import Group, Groups, cut
-from failover_core.reranking.protocol import RankedDocument, RankRequest, RerankClient
+from failover_core.reranking.protocol import RankedDocument, RankRequest
 from failover_core.reranking.ranking import Part, checked, joint_report
 
 
@@ -118,11 +118,11 @@ class Job:
             pieces = self._pieces(group)
             task.group, task.piece = group, pieces[0]
         with metered() as usage:
-            ranked = self._checked(attempt.client, (yield pieces[0]), len(pieces[0]))
+            ranked = self._checked(group, (yield pieces[0]), len(pieces[0]))
             if len(pieces) > 1 and not all(document.is_scored for document in ranked):
                 group.gives_scores = False  # of two orders nobody can make one
                 pieces = self._pieces(group)
-                ranked = self._checked(attempt.client, (yield pieces[0]), len(pieces[0]))
+                ranked = self._checked(group, (yield pieces[0]), len(pieces[0]))
         name = str(attempt.target.name)
         return Part(group, name, pieces, pieces[0], ranked, usage.tokens)
 
@@ -166,9 +166,8 @@ class Job:
     def _pieces(self, group: Group) -> list[range]:
         return group.pieces(self._request, self._longest.get(group, len(self._request)))
 
-    def _checked(self, client: Any, answer: Any, count: int) -> Sequence[RankedDocument]:
-        # A framework's reranker may have reasons to leave documents out.
-        wanted = min(self._top_n or count, count) if isinstance(client, RerankClient) else 0
+    def _checked(self, group: Group, answer: Any, count: int) -> Sequence[RankedDocument]:
+        wanted = min(self._top_n or count, count) if group.ranks_all else 0
         return checked(answer, count, at_least=wanted)
 
     def _halve(self, task: Task, group: Group) -> None:

@@ -85,7 +85,8 @@ def merged(
         if lowest is not None and is_scored and score < lowest:
             break
         index = part.piece.start + document.index
-        ranked.append(replace(document, index=index, score=score))
+        is_same = index == document.index and score == document.score
+        ranked.append(document if is_same else replace(document, index=index, score=score))
         targets[index] = part.target
     report = {**report, "degraded": False, "scored": is_scored}
     return Ranking(ranked, report, targets if len(parts) > 1 else {})
