@@ -111,8 +111,8 @@ class Call:
 
     def is_timed(self, attempt: Attempt) -> bool:
         """Return whether any limit holds for the chunks of an attempt's stream."""
-        limits = (attempt.timeout, self._pool.policy.idle_timeout, self._pool.policy.total_timeout)
-        return any(limit is not None for limit in limits)
+        policy = self._pool.policy
+        return not (attempt.timeout is policy.idle_timeout is policy.total_timeout is None)
 
     def silence(self, attempt: Attempt) -> float | None:
         """Return the seconds that the next chunk of an attempt's stream may take.

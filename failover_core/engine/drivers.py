@@ -8,7 +8,6 @@ Chunks are held back until ``is_content`` says yes to one; from there on the cal
 from __future__ import annotations
 
 from collections.abc import (
-    AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
     Awaitable,
@@ -24,7 +23,15 @@ from failover_core.engine.call import Call
 from failover_core.engine.gate import Gate
 from failover_core.engine.opening import AsyncOpened, Opened, Pump
 from failover_core.engine.racing import arace, race
-from failover_core.engine.sending import achunks_of, asend_once, chunks_of, send_once
+from failover_core.engine.sending import (
+    achunks_of,
+    aclose_quietly,
+    aopen_stream,
+    asend_once,
+    chunks_of,
+    open_stream,
+    send_once,
+)
 from failover_core.engine.workers import close_quietly
 from failover_core.resuming import Resume, Transcript
 
@@ -89,16 +96,14 @@ def stream(
     while True:
         step = call.next()
         if isinstance(step, Attempt):
-            started = _started(call, step, send, is_content, transcript)
-            if started is None:
+            if (begun := _begun(call, step, send, is_content)) is None:
                 continue
-            step, gate, chunks = started
+            step, chunks = begun
+            gate = Gate(call, step, is_content, transcript)
             try:
-                for chunk in chunks:
-                    yield from gate.let_through(chunk)
-                    if gate.is_open:
-                        yield from chunks
-                        break
+                chunks = chunks or open_stream(call, step, gate.prefill or send)
+                yield from gate.open(chunks)
+                yield from gate.rest(chunks)
                 last = gate.end()
             except BaseException as error:  # noqa: BLE001 - the engine decides what follows
                 call.failed(step, error)
@@ -126,14 +131,16 @@ async def astream(
     while True:
         step = call.next()
         if isinstance(step, Attempt):
-            started = await _astarted(call, step, send, is_content, transcript)
-            if started is None:
+            if (begun := await _abegun(call, step, send, is_content)) is None:
                 continue
-            step, gate, chunks = started
+            step, chunks = begun
+            gate = Gate(call, step, is_content, transcript)
             try:
-                async for chunk in chunks:
-                    for ready in gate.let_through(chunk):
-                        yield ready
+                chunks = chunks or await aopen_stream(call, step, gate.prefill or send)
+                for ready in await gate.aopen(chunks):
+                    yield ready
+                async for ready in gate.rest(chunks):
+                    yield ready
                 last = gate.end()
             except BaseException as error:  # noqa: BLE001 - the engine decides what follows
                 call.failed(step, error)
@@ -143,7 +150,7 @@ async def astream(
                     yield ready
                 return
             finally:
-                await chunks.aclose()
+                await aclose_quietly(chunks)
         elif isinstance(step, Wait):
             await call.clock.asleep(step.seconds)
         else:
@@ -156,44 +163,39 @@ def _transcript(call: Call, resume: Resume[T] | None) -> Transcript[T] | None:
     return Transcript(resume)
 
 
-def _started(
+def _begun(
     call: Call,
     first: Attempt,
     send: Callable[[Attempt], Iterable[T]],
     is_content: Callable[[T], bool],
-    transcript: Transcript[T] | None,
-) -> tuple[Attempt, Gate, Iterator[T]] | None:
-    """Return an attempt's stream with its gate, or that of its hedge; None if both have failed."""
-    if first.hedge_after is None:
-        gate = Gate(call, first, is_content, transcript)
-        return first, gate, chunks_of(call, first, gate.prefill or send)
+) -> tuple[Attempt, Iterator[T] | None] | None:
+    """Return the attempt that is to serve, and its stream if it had to race for that.
 
-    def open_stream(attempt: Attempt) -> Opened[T]:
+    None if both it and its hedge have failed.
+    """
+    if first.hedge_after is None:
+        return first, None
+
+    def open_one(attempt: Attempt) -> Opened[T]:
         return Opened.up_to(is_content, chunks_of(call, attempt, send, in_thread=True))
 
-    won = race(call, first, open_stream, Opened.close)
-    if won is None:
-        return None
-    return won.attempt, Gate(call, won.attempt, is_content, transcript), won.answer
+    won = race(call, first, open_one, Opened.close)
+    return None if won is None else (won.attempt, won.answer)
 
 
-async def _astarted(
+async def _abegun(
     call: Call,
     first: Attempt,
     send: Callable[[Attempt], AsyncIterable[T] | Awaitable[AsyncIterable[T]]],
     is_content: Callable[[T], bool],
-    transcript: Transcript[T] | None,
-) -> tuple[Attempt, Gate, AsyncGenerator[T] | AsyncOpened[T]] | None:
-    """Do what ``_started`` does."""
+) -> tuple[Attempt, AsyncIterator[T] | None] | None:
+    """Do what ``_begun`` does."""
     if first.hedge_after is None:
-        gate = Gate(call, first, is_content, transcript)
-        return first, gate, achunks_of(call, first, gate.prefill or send)
+        return first, None
 
-    async def open_stream(attempt: Attempt) -> AsyncOpened[T]:
+    async def open_one(attempt: Attempt) -> AsyncOpened[T]:
         chunks = achunks_of(call, attempt, send)
         return await AsyncOpened.up_to(is_content, chunks if attempt is first else Pump(chunks))
 
-    won = await arace(call, first, open_stream, AsyncOpened.drop)
-    if won is None:
-        return None
-    return won.attempt, Gate(call, won.attempt, is_content, transcript), won.answer
+    won = await arace(call, first, open_one, AsyncOpened.drop)
+    return None if won is None else (won.attempt, won.answer)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from itertools import takewhile
 from typing import Any
 
@@ -52,26 +53,39 @@ class Gate:
             self.prefill = _prefill(transcript, attempt)
             self._splice = Splice(transcript, prefilled=self.prefill is not None)
 
-    @property
-    def is_open(self) -> bool:
-        """Whether all further chunks may go to the caller as they are."""
-        return self._attempt.committed and self._transcript is None
+    def open(self, chunks: Iterable[Any]) -> list[Any]:
+        """Read a stream up to its first content, and return what may go to the caller then."""
+        for chunk in chunks:
+            if self._is_opened_by(chunk):
+                return self._released()
+        return []
 
-    def let_through(self, chunk: Any) -> list[Any]:
-        """Return the chunks that may go to the caller now, in order."""
-        if self._attempt.committed:
-            return [chunk] if self._transcript is None else self._new([chunk])
-        self._held.append(chunk)
-        if not self._is_content(chunk):
-            return []
-        self._call.commit(self._attempt)
-        released, self._held = self._held, []
-        return self._new(released)
+    async def aopen(self, chunks: AsyncIterable[Any]) -> list[Any]:
+        """Do what ``open`` does."""
+        async for chunk in chunks:
+            if self._is_opened_by(chunk):
+                return self._released()
+        return []
+
+    def rest(self, chunks: Any) -> Any:
+        """Return what may go to the caller after that, of an iterator or an async one."""
+        return chunks if self._transcript is None else _Each(self._new, chunks)
 
     def end(self) -> list[Any]:
         """Return the chunks that go to the caller when the stream has ended in order."""
         last = self._fed([*self._held, *self._whole])
         return [*last, *self._splice.end()] if self._splice else last
+
+    def _is_opened_by(self, chunk: Any) -> bool:
+        self._held.append(chunk)
+        if not self._is_content(chunk):
+            return False
+        self._call.commit(self._attempt)
+        return True
+
+    def _released(self) -> list[Any]:
+        released, self._held = self._held, []
+        return self._new(released)
 
     def _new(self, chunks: list[Any]) -> list[Any]:
         if self._transcript is None or not self._transcript.resume.keeps_rest:
@@ -89,6 +103,25 @@ class Gate:
         released = [new for chunk in chunks for new in feed(chunk)]
         self._call.is_resumable = transcript.is_text
         return released
+
+
+class _Each(Iterator[Any], AsyncIterator[Any]):
+    """The chunks of a stream, each as one, several or none."""
+
+    def __init__(self, new: Callable[[list[Any]], list[Any]], chunks: Any) -> None:
+        self._new = new
+        self._chunks = chunks
+        self._ready: deque[Any] = deque()
+
+    def __next__(self) -> Any:
+        while not self._ready:
+            self._ready.extend(self._new([next(self._chunks)]))
+        return self._ready.popleft()
+
+    async def __anext__(self) -> Any:
+        while not self._ready:
+            self._ready.extend(self._new([await anext(self._chunks)]))
+        return self._ready.popleft()
 
 
 def _prefill(transcript: Transcript[Any], attempt: Attempt) -> Callable[[Attempt], Any] | None:

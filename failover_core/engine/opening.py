@@ -108,6 +108,7 @@ class Pump(AsyncIterator[T], Generic[T]):
     async def __anext__(self) -> T:
         chunk, end = await self._queue.get()
         if end is not None:
+            self._queue.put_nowait((None, end))  # an end stays one
             raise end
         return chunk  # type: ignore[no-any-return]
 

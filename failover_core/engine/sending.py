@@ -5,7 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+)
 from typing import TypeVar
 
 from failover_core.engine.attempt import Attempt
@@ -44,6 +52,32 @@ async def asend_once(send: Callable[[Attempt], Awaitable[T]], attempt: Attempt) 
         return await send(attempt)
     finally:
         current_deadline.reset(token)
+
+
+def open_stream(
+    call: Call, attempt: Attempt, send: Callable[[Attempt], Iterable[T]]
+) -> Iterator[T]:
+    """Return the chunks of an attempt's stream: without timeouts, as its client gives them."""
+    if call.is_timed(attempt):
+        return chunks_of(call, attempt, send)
+    source = send(attempt)
+    chunks = iter(source)
+    return chunks if chunks is source else chunks_of(call, attempt, lambda _: source)
+
+
+async def aopen_stream(
+    call: Call,
+    attempt: Attempt,
+    send: Callable[[Attempt], AsyncIterable[T] | Awaitable[AsyncIterable[T]]],
+) -> AsyncIterator[T]:
+    """Do what ``open_stream`` does."""
+    if call.is_timed(attempt):
+        return achunks_of(call, attempt, send)
+    source = send(attempt)
+    if inspect.isawaitable(source):
+        source = await source
+    chunks = aiter(source)
+    return chunks if chunks is source else achunks_of(call, attempt, lambda _: source)
 
 
 def chunks_of(

@@ -149,6 +149,20 @@ async def test_a_hedges_stream_is_not_read_far_ahead_of_its_reader() -> None:
     assert [number async for number in stream] == [*range(1, 10)]
 
 
+@pytest.mark.parametrize("winner", ["a", "b"])
+async def test_the_stream_that_wins_an_async_race_may_end_without_content(winner: str) -> None:
+    asked = asyncio.Event()
+
+    async def chunks(client: str) -> AsyncIterator[str]:
+        if client == "b":
+            asked.set()
+        await (asked.wait() if client == winner else asyncio.sleep(PATIENCE))
+        yield ""
+
+    async with asyncio.timeout(PATIENCE):
+        assert [chunk async for chunk in hedged().astream(chunks, is_content=bool)] == [""]
+
+
 # Two ends in one instant
 
 
