@@ -116,9 +116,9 @@ class HttpClient:
         return await self._arun(self._describe())
 
     @property
-    def repeats(self) -> int:
-        """Requests that were sent again because the server had closed a connection at rest."""
-        return self._transport.repeats
+    def connections(self) -> int:
+        """Connections that have brought an answer, each perhaps from a server started since."""
+        return self._transport.connections
 
     def close(self) -> None:
         """Close the connections at rest. The client stays usable."""

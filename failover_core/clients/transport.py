@@ -76,8 +76,8 @@ class Transport:
         self._connect_timeout = connect_timeout
         self._max_connections = max_connections
         self._sessions: _Sessions = {}
-        self.repeats = 0
-        """Requests that were sent again on a new connection: perhaps to a server that restarted."""
+        self.connections = 0
+        """Those that have brought an answer: a new one may lead to a server that restarted."""
         weakref.finalize(self, _close, self._sessions).atexit = False
 
     def send(self, request: Request) -> Response:
@@ -124,7 +124,6 @@ class Transport:
             line = _line.get()
             if line is None or not line.is_reused:
                 raise
-        self.repeats += 1
         return await self._exchange(request)
 
     async def _exchange(self, request: Request) -> Response:
@@ -147,6 +146,8 @@ class Transport:
         )
         try:
             async with sending as response:
+                if (line := _line.get()) and not line.is_reused:
+                    self.connections += 1
                 content = await _bounded(response, request.max_response_bytes)
         except BaseException:
             # aiohttp closes it, which waits until the server has read what was sent to it.

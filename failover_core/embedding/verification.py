@@ -4,8 +4,8 @@ The canary is embedded beside the texts of a request, so its vector comes from t
 process and model that embedded the texts, and no request is sent for it alone but where a request
 is full, and where the first query comes after passages, or the other way round: whose vector
 becomes the reference of one kind has first to match that of the other. It goes along whenever a
-target may have changed: before its first answer, after each failure, and after a silence in which
-its server could have been restarted.
+target may have changed: before its first answer, after each failure, after a connection to its
+server was opened, and once a second however busy it is.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ TOLERANCE = 0.001
 """Largest ``distance`` of one space. Replicas of one model in float16 are within 0.0005 of it in
 float32; quantised to 8 bits they want 0.02."""
 
-_SILENCE = 1.0
-"""Seconds without an answer in which a server could have come back with another model."""
+_TRUSTED = 1.0
+"""Seconds after which a target is verified again: another model may be served there by then."""
 
-_SILENCE_ONE_BY_ONE = 60.0
+_TRUSTED_ONE_BY_ONE = 60.0
 """The same for objects that embed queries one by one, where a canary takes a request of its own."""
 
 
@@ -59,7 +59,7 @@ class Verification:
     verify: Verify = "canary"
     tolerance: float = TOLERANCE
 
-    _answered: dict[tuple[str | None, Kind], float] = field(default_factory=dict)
+    _verified: dict[tuple[str | None, Kind], tuple[float, int]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -75,11 +75,13 @@ class Verification:
         """Return whether the canary is to be embedded beside the texts of an attempt."""
         if self.verify != "canary":
             return self.verify == "always"
-        answered = self._answered.get((attempt.target.name, kind))
-        if answered is None or attempt.is_probe:
+        verified = self._verified.get((attempt.target.name, kind))
+        if verified is None or attempt.is_probe:
             return True
+        at, connections = verified
         one_by_one = kind is Kind.QUERY and getattr(attempt.client, "embeds_one_by_one", False)
-        return attempt.started_at - answered > (_SILENCE_ONE_BY_ONE if one_by_one else _SILENCE)
+        is_old = attempt.started_at - at > (_TRUSTED_ONE_BY_ONE if one_by_one else _TRUSTED)
+        return is_old or connections != connections_of(attempt.client)
 
     @property
     def embeds_canaries(self) -> bool:
@@ -97,11 +99,18 @@ class Verification:
     def failed(self, attempt: Attempt) -> None:
         """Take note that an attempt failed: its target may come back as another one."""
         for kind in Kind:
-            self._answered.pop((attempt.target.name, kind), None)
+            self._verified.pop((attempt.target.name, kind), None)
 
-    def answered(self, attempt: Attempt, kind: Kind, now: float) -> None:
-        """Take note that a target answered."""
-        self._answered[attempt.target.name, kind] = now
+    def verified(self, attempt: Attempt, kind: Kind, now: float, connections: int) -> None:
+        """Take note that a target was of the pool's space.
+
+        Args:
+            attempt: to which it answered.
+            kind: of the canary that it embedded.
+            now: the time.
+            connections: see ``connections_of``; from before it was asked.
+        """
+        self._verified[attempt.target.name, kind] = now, connections
 
     def check(self, attempt: Attempt, kind: Kind, canary: Vectors | list[float]) -> None:
         """Compare a target's vector of the canary with the reference; the first one becomes it.
@@ -152,6 +161,6 @@ class Verification:
         return vectors
 
 
-def repeats_of(client: Any) -> int:
-    """Return how often a server was found to have hung up, and may be another one since."""
-    return getattr(client, "repeats", 0)
+def connections_of(client: Any) -> int:
+    """Return how many connections have led to a server; at the end of a new one may be another."""
+    return getattr(client, "connections", 0)

@@ -13,7 +13,7 @@ from failover_core.embedding.cache import VectorCache
 from failover_core.embedding.protocol import Kind
 from failover_core.embedding.rows import Rows
 from failover_core.embedding.space import CANARY
-from failover_core.embedding.verification import Verification, repeats_of
+from failover_core.embedding.verification import Verification, connections_of
 from failover_core.embedding.work import Piece, Work
 from failover_core.engine.attempt import Attempt
 from failover_core.engine.call import Begin, Call
@@ -110,33 +110,33 @@ class Worker:
         uncached = getattr(client, "uncached", client)
         is_due = verification.is_due(attempt, kind)
         goes_along = is_due and uncached is client and count < self.limits.items
-        is_verified, repeats = False, repeats_of(client)
         try:
             if not verification.has_reference(kind):
                 # What is to be its reference must be of the space that other texts are in.
                 for known in list(verification.space.fingerprint):
-                    yield from self._canary(uncached, known, attempt)
+                    yield from self._canary(call, uncached, known, attempt)
             if is_due and not goes_along:
-                yield from self._canary(uncached, kind, attempt)
+                yield from self._canary(call, uncached, kind, attempt)
             sent = [*texts, CANARY] if goes_along else texts
+            connections = connections_of(client)
             vectors = verification.checked((yield client, sent, kind), sent)
             if goes_along:
                 verification.check(attempt, kind, vectors[count])
-            elif repeats_of(client) != repeats and verification.verify == "canary":
-                yield from self._canary(uncached, kind, attempt)
-            is_verified = True
-        finally:
-            if is_verified:
-                verification.answered(attempt, kind, call.clock.now())
-            else:
-                verification.failed(attempt)
+                verification.verified(attempt, kind, call.clock.now(), connections)
+            elif connections_of(client) != connections and verification.verify == "canary":
+                yield from self._canary(call, uncached, kind, attempt)
+        except BaseException:
+            verification.failed(attempt)
+            raise
         return vectors[:count]
 
-    def _canary(self, client: Any, kind: Kind, attempt: Attempt) -> Asking[None]:
+    def _canary(self, call: Call, client: Any, kind: Kind, attempt: Attempt) -> Asking[None]:
         """Have the canary embedded by itself, and compare it."""
+        connections = connections_of(attempt.client)
         answer = yield client, [CANARY], kind
         vectors = self.verification.checked(answer, [CANARY])
         self.verification.check(attempt, kind, vectors[0])
+        self.verification.verified(attempt, kind, call.clock.now(), connections)
 
 
 @contextmanager

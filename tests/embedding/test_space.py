@@ -6,6 +6,7 @@ import asyncio
 import copy
 import json
 import pickle
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,11 @@ from failover_core import (
     SpaceMismatchError,
     Target,
 )
+from failover_core.clients import InfinityClient
 from failover_core.embedding import Embedder, EmbeddingSpace, Kind
 from failover_core.embedding.space import CANARY
-from failover_core.testing import FakeClock
+from failover_core.testing import FakeClock, FaultServer
+from failover_core.testing.faults import OtherModel
 from tests.engine.doors import REFUSED
 
 DIMENSION = 64
@@ -299,23 +302,51 @@ def test_if_the_first_target_is_down_the_next_one_is_the_reference(embed: Embed)
     assert references(router) == ["b"]
 
 
-def test_a_server_that_hung_up_between_two_requests_is_verified_before_it_is_believed(
+def test_a_server_that_restarted_between_two_requests_is_verified_before_it_is_believed(
     embed: Embed,
 ) -> None:
-    class Reconnecting(Model):
-        repeats = 0
+    with FaultServer() as server:
+        client = InfinityClient(server.url, model="m")
+        embedder = Embedder((router := Router([client])).begin, router.targets)
+        embed(embedder, "one")
+        server.stop()
+        server.fault = OtherModel()
+        server.start()
+        time.sleep(0.05)  # the client has seen by then that its connection is closed
+        with pytest.raises(EmbeddingSpaceMismatchError):
+            embed(embedder, "two")
+        router.close()
+
+
+def test_what_asks_while_it_is_being_verified_does_not_believe_it_either() -> None:
+    class Restarted(Model):
+        connections = 0
 
         def embed(self, texts: Sequence[str], kind: Kind) -> Any:
-            if self.name == "other" and not self.repeats:
-                self.repeats = 1
+            if texts == ["two"]:
+                self.name, self.connections = "other", 1
+            if texts == [CANARY]:
+                with pytest.raises(EmbeddingSpaceMismatchError):
+                    embedder.embed(["three"], Kind.PASSAGE)
             return super().embed(texts, kind)
 
-    only = Reconnecting()
-    embedder = over(pool(only))
-    assert is_right(embed(embedder, "one"), "one")
-    only.name = "other"
+    embedder = over(pool(Restarted()))
+    embedder.embed(["one"], Kind.PASSAGE)
     with pytest.raises(EmbeddingSpaceMismatchError):
+        embedder.embed(["two"], Kind.PASSAGE)
+
+
+def test_a_busy_server_that_changes_its_model_is_found_out_within_a_second(
+    embed: Embed, fake_clock: FakeClock
+) -> None:
+    right, other = Model(), Model()
+    embedder = over(pool(right, other, clock=fake_clock))
+    embed(embedder, "one")
+    right.name = "other"
+    for _ in range(6):
+        fake_clock.advance(0.2)
         embed(embedder, "two")
+    assert is_right(embed(embedder, "three"), "three")
 
 
 # Saved spaces
