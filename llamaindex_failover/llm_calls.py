@@ -156,7 +156,8 @@ def _reported(call: Call, chunks: Generator[R]) -> Generator[R]:
     reporter = _Reporter(call)
     try:
         with closing(chunks):
-            yield from map(reporter.on, chunks)
+            for chunk in chunks:
+                yield reporter.on(chunk)
     finally:
         _charge(call, reporter.telling)
 
