@@ -1,7 +1,8 @@
 """A fault server as a process of its own: ``python -m failover_core.testing --port 7997``.
 
 It prints its URL on a line when it accepts connections, and runs until it is interrupted or
-killed. Its fault is set by ``POST /_fault``, and read from the command line at the start.
+killed. Its fault is set by ``POST /_fault``, and read from the command line at the start;
+``GET /_fault`` tells it, and how many requests were ``received`` and ``served`` so far.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from failover_core.errors import ConfigurationError
 from failover_core.testing.control import CONTROL_PATH, Order
@@ -90,7 +90,7 @@ class FaultServer:
         self._gate: asyncio.Semaphore | nullcontext[None] = nullcontext()
         self._plan = FaultPlan()
         self._requests: deque[Request] = deque(maxlen=_KEPT_REQUESTS)
-        self._served = 0
+        self._received = self._served = 0
         self._lock = threading.Lock()
         # Held while another thread waits for the loop, so the loop itself must never take it.
         self._lifecycle = threading.Lock()
@@ -157,7 +157,7 @@ class FaultServer:
         """Forget the requests received so far, and count anew."""
         with self._lock:
             self._requests.clear()
-            self._served = 0
+            self._received = self._served = 0
 
     @property
     def fault(self) -> Fault | None:
@@ -211,6 +211,7 @@ class FaultServer:
     async def _meet(self, exchange: Exchange) -> None:
         with self._lock:
             self._requests.append(exchange.request)
+            self._received += 1
         planned = self._plan.next(exchange.request.path)
         exchange.fault_age = time.monotonic() - planned.since
         async with self._gate:
@@ -222,6 +223,9 @@ class FaultServer:
             await (planned.fault or _HEALTHY).play(exchange)
 
     async def _control(self, exchange: Exchange) -> None:
+        if exchange.request.method == "GET":
+            await exchange.send(Reply(payload=self._account()))
+            return
         try:
             order = Order.read(exchange.request.body)
             self._check(order.fault)
@@ -233,6 +237,12 @@ class FaultServer:
         await exchange.send(Reply(payload={"fault": order.fault and order.fault.name()}))
         if self._thread is not None:
             self._apply(self._thread, order)
+
+    def _account(self) -> dict[str, Any]:
+        """Return what another process may want to know."""
+        fault = self.fault
+        counts = {"received": self._received, "served": self._served}
+        return {"fault": fault and fault.name(), **counts}
 
     def _apply(self, thread: ListenerThread, order: Order) -> None:
         if expiry := self._expiries.pop(order.path, None):

@@ -71,6 +71,17 @@ def test_a_broken_connection_is_a_transport_error(
     assert embed(http).status_code == 200
 
 
+def test_only_a_share_of_the_answers_may_be_slow(
+    fault_server: FaultServer, http: httpx.Client
+) -> None:
+    fault_server.fault = faults.Slow(seconds=60, share=0.0)
+    assert embed(http).status_code == 200
+    fault_server.fault = faults.Slow(seconds=0.05, share=0.5)
+    times = [embed(http).elapsed.total_seconds() for _ in range(40)]
+    assert any(seconds >= 0.05 for seconds in times)  # all but once in 10^12 runs
+    assert min(times) < 0.05
+
+
 def test_a_trickle_outlasts_any_read_timeout_and_is_right_in_the_end(
     fault_server: FaultServer, http: httpx.Client
 ) -> None:

@@ -117,8 +117,12 @@ def test_served_counts_what_met_no_fault(fault_server: FaultServer, http: httpx.
     fault_server.script([None, faults.Status(500), None])
     statuses(http, 3)
     assert (fault_server.served, len(fault_server.requests)) == (2, 3)
+    # So another process may ask, which does not count.
+    assert http.get("/_fault").json() == {"fault": None, "received": 3, "served": 2}
     fault_server.clear()
     assert (fault_server.served, fault_server.requests) == (0, [])
+    fault_server.fault = faults.Hang()
+    assert http.get("/_fault").json() == {"fault": "hang", "received": 0, "served": 0}
 
 
 def test_a_script_is_played_in_order_and_then_ends(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -129,13 +130,15 @@ class Truncate(Fault):
 
 @dataclass(frozen=True, slots=True)
 class Slow(Fault):
-    """The right answer after ``seconds``."""
+    """The right answer after ``seconds``; the others at once if only a ``share`` is slow."""
 
     seconds: float = 1.0
+    share: float = 1.0
 
     async def play(self, exchange: Exchange) -> None:
-        """Wait, then answer."""
-        await asyncio.sleep(self.seconds)
+        """Wait, or be lucky, then answer."""
+        if random.random() < self.share:  # noqa: S311 - no secret
+            await asyncio.sleep(self.seconds)
         await exchange.send(exchange.reply)
 
 
