@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
@@ -23,17 +23,21 @@ from failover_core.embedding import (
     EmbeddingSpace,
     Kind,
     VectorCache,
+    Vectors,
     Verify,
 )
 from failover_core.embedding.cache import Cache, cache_of
+from failover_core.embedding.progress import arunning, counted, running
 from failover_core.engine.strategies import Strategy
 from failover_core.errors import ConfigurationError
 from failover_core.policy import FailoverPolicy
-from failover_core.targets import Target, model_of
+from failover_core.targets import Target
+from langchain_failover.child_embeddings import ChildEmbeddings
 from langchain_failover.choices import preferred
 from langchain_failover.pool import Pool, UrlPooled
 
 _OF_EMBEDDER = ("dimension", "space", "verify", "tolerance", "batch_size", "spread", "cache")
+_OWN = (*_OF_EMBEDDER, "show_progress")
 
 
 class _EmbeddingPool(Pool):
@@ -100,6 +104,10 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
     disk, or a ``VectorCache``, which several pools may share. Once set, it is a ``VectorCache``
     (``embeddings.cache.statistics``) or None."""
 
+    show_progress: bool = False
+    """Whether ``embed_documents`` and ``iter_embed`` show a bar of tqdm, in notebooks too:
+    ``pip install "rag-failover[progress]"``."""
+
     @field_validator("cache", mode="plain")
     @classmethod
     def _open_cache(cls, given: Any) -> VectorCache | None:
@@ -128,13 +136,14 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
             policy: see ``FailoverPolicy``.
             strategy: see ``failover_core.Router``.
             **options: further fields of this class (``dimension``, ``space``, ``verify``,
-                ``tolerance``, ``batch_size``, ``spread``, ``cache``), and options of the clients,
-                such as ``timeout`` (see ``failover_core.clients.ClientOptions``).
+                ``tolerance``, ``batch_size``, ``spread``, ``cache``, ``show_progress``), and
+                options of the clients, such as ``timeout`` (see
+                ``failover_core.clients.ClientOptions``).
 
         Raises:
             ConfigurationError: a URL, a key or a setting cannot be used.
         """
-        own = {name: options.pop(name) for name in _OF_EMBEDDER if name in options}
+        own = {name: options.pop(name) for name in _OWN if name in options}
         clients = clients_from_urls(
             urls, model=model, provider=provider, api_key=api_key, **options
         )
@@ -163,14 +172,16 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
         """Return one vector per text, in the order of the texts; no text sends no request.
 
         Raises:
-            AllTargetsFailedError: no target could embed one of the batches.
+            PartialEmbeddingError: some texts could not be embedded; it holds the other vectors.
+            AllTargetsFailedError: no target could embed any of them.
         """
-        return self._embedder.embed(texts, Kind.PASSAGE).tolist()  # type: ignore[no-any-return]
+        with counted(texts, is_wanted=self.show_progress) as told:
+            return self._embedder.embed_lists(told, Kind.PASSAGE)
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """Return what ``embed_documents`` returns."""
-        vectors = await self._embedder.aembed(texts, Kind.PASSAGE)
-        return vectors.tolist()  # type: ignore[no-any-return]
+        with counted(texts, is_wanted=self.show_progress) as told:
+            return await self._embedder.aembed_lists(told, Kind.PASSAGE)
 
     def embed_query(self, text: str) -> list[float]:
         """Return the vector of a query.
@@ -178,12 +189,30 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
         Raises:
             AllTargetsFailedError: no target could embed it.
         """
-        return self._embedder.embed([text], Kind.QUERY)[0].tolist()  # type: ignore[no-any-return]
+        return self._embedder.embed_lists([text], Kind.QUERY)[0]
 
     async def aembed_query(self, text: str) -> list[float]:
         """Return what ``embed_query`` returns."""
-        vectors = await self._embedder.aembed([text], Kind.QUERY)
-        return vectors[0].tolist()  # type: ignore[no-any-return]
+        return (await self._embedder.aembed_lists([text], Kind.QUERY))[0]
+
+    def iter_embed(self, texts: Iterable[str]) -> Iterator[Vectors]:
+        """Yield the vectors of ever so many texts, in order and some thousands at a time.
+
+        Of the texts and of the vectors no more are held than one array has. The arrays are of
+        float32 and have the shape ``(n, dimension)``, with any ``n``.
+
+        Raises:
+            PartialEmbeddingError: some of the next texts could not be embedded; the indices in
+                it count from the first text of all.
+            AllTargetsFailedError: no target could embed any of the next texts.
+        """
+        arrays = self._embedder.iter_embed(texts, Kind.PASSAGE)
+        return running(arrays, is_wanted=self.show_progress)
+
+    def aiter_embed(self, texts: Iterable[str]) -> AsyncIterator[Vectors]:
+        """Yield what ``iter_embed`` yields."""
+        arrays = self._embedder.aiter_embed(texts, Kind.PASSAGE)
+        return arunning(arrays, is_wanted=self.show_progress)
 
     def embedding_space(self) -> EmbeddingSpace:
         """Return the pool's vector space, to be saved beside an index and given back as ``space``.
@@ -248,30 +277,8 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
 
     def _adapted(self, child: Any) -> Any:
         if isinstance(child, Embeddings):
-            return _Child(child)
+            return ChildEmbeddings(child)
         if isinstance(child, EmbeddingClient):
             return child
         remedy = "pass an Embeddings object, a client of failover_core.clients, or a URL"
         raise UnfitError(remedy)
-
-
-class _Child:
-    """An ``Embeddings`` object in the shape of the core's clients."""
-
-    embeds_one_by_one = True
-
-    def __init__(self, child: Embeddings) -> None:
-        self.child = child
-        self.model = model_of(child)
-        if (behind := getattr(child, "underlying_embeddings", None)) is not None:
-            self.uncached = type(self)(behind)
-
-    def embed(self, texts: Sequence[str], kind: Kind) -> list[list[float]]:
-        if kind is Kind.QUERY:
-            return [self.child.embed_query(text) for text in texts]
-        return self.child.embed_documents(list(texts))
-
-    async def aembed(self, texts: Sequence[str], kind: Kind) -> list[list[float]]:
-        if kind is Kind.QUERY:
-            return [await self.child.aembed_query(text) for text in texts]
-        return await self.child.aembed_documents(list(texts))

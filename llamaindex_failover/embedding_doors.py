@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 
 from failover_core.embedding import Kind
+from llamaindex_failover.embedding_outcomes import one_call
 from llamaindex_failover.embeddings_cache import asking_for
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ else:
 
 
 class EmbeddingDoors(_Base):
-    """Tells queries from texts, and lets the batches of one async call end together.
+    """Tells queries from texts, and lets the batches of one call end together.
 
     It is no component by itself, because of those LlamaIndex records a second span for each
     method that it has one for already.
@@ -36,13 +37,30 @@ class EmbeddingDoors(_Base):
         with asking_for(Kind.QUERY):
             return await super().aget_query_embedding(query)
 
+    def get_text_embedding_batch(
+        self,
+        texts: list[str],
+        show_progress: bool = False,  # noqa: FBT001, FBT002 - the signature of BaseEmbedding
+        **kwargs: Any,
+    ) -> list[Embedding]:
+        """Return one vector per text, asking for one batch after the other.
+
+        Raises:
+            ConfigurationError: ``texts`` is one string, or holds something else than strings.
+            PartialEmbeddingError: a batch failed; it holds the vectors that there are, by the
+                index of their text.
+            AllTargetsFailedError: no target could embed the first batch.
+        """
+        with one_call(texts) as listed:
+            return super().get_text_embedding_batch(listed, show_progress, **kwargs)
+
     async def aget_text_embedding_batch(
         self,
         texts: list[str],
         show_progress: bool = False,  # noqa: FBT001, FBT002 - the signature of BaseEmbedding
         **kwargs: Any,
     ) -> list[Embedding]:
-        """Return one vector per text, asking for all batches at once.
+        """Return what ``get_text_embedding_batch`` returns, asking for all batches at once.
 
         When one of them fails, no further one is sent. Those on their way are called off; if
         there is an ``embeddings_cache`` to keep what they bring, they are waited for.
@@ -50,10 +68,12 @@ class EmbeddingDoors(_Base):
         batches = _Batches()
         token = _current.set(batches)
         try:
-            return await super().aget_text_embedding_batch(texts, show_progress, **kwargs)
-        except Exception:
-            await batches.end(call_off=self.embeddings_cache is None)
-            raise
+            with one_call(texts) as listed:
+                try:
+                    return await super().aget_text_embedding_batch(listed, show_progress, **kwargs)
+                except Exception:
+                    await batches.end(call_off=self.embeddings_cache is None)
+                    raise
         finally:
             _current.reset(token)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -13,13 +13,22 @@ from pydantic import Field, PlainValidator, PrivateAttr, SkipValidation, compute
 from failover_core import Router, Strategy
 from failover_core.children import check_one_model
 from failover_core.config import embedding_arguments, with_url_clients
-from failover_core.embedding import TOLERANCE, Embedder, EmbeddingSpace, Kind, Verify
+from failover_core.embedding import (
+    TOLERANCE,
+    Embedder,
+    EmbeddingSpace,
+    Kind,
+    Vectors,
+    Verify,
+)
 from failover_core.embedding.cache import Cache, cache_of
+from failover_core.embedding.progress import arunning, running
 from failover_core.targets import model_of
 from llamaindex_failover.child_embedding import adapted
 from llamaindex_failover.choices import preferred
 from llamaindex_failover.components import FailoverComponent, Policy, build_router, child_of
 from llamaindex_failover.embedding_doors import EmbeddingDoors, among_batches
+from llamaindex_failover.embedding_outcomes import one_batch
 from llamaindex_failover.embedding_space import check_one_space, space_id
 from llamaindex_failover.embeddings_cache import SpaceCache
 from llamaindex_failover.instrumentation import traced_by_child
@@ -177,6 +186,31 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
         """
         return cls.from_urls(**(embedding_arguments() | settings))
 
+    def iter_embed(self, texts: Iterable[str], *, show_progress: bool = False) -> Iterator[Vectors]:
+        """Yield the vectors of ever so many texts, in order and some thousands at a time.
+
+        Of the texts and of the vectors no more are held than one array has. The arrays are of
+        float32 and have the shape ``(n, dimension)``, with any ``n``.
+
+        Args:
+            texts: of any number.
+            show_progress: whether to show a bar of tqdm, in notebooks too.
+
+        Raises:
+            PartialEmbeddingError: some of the next texts could not be embedded; the indices in
+                it count from the first text of all.
+            AllTargetsFailedError: no target could embed any of the next texts.
+        """
+        arrays = self._embedder.iter_embed(texts, Kind.PASSAGE)
+        return running(arrays, is_wanted=show_progress)
+
+    def aiter_embed(
+        self, texts: Iterable[str], *, show_progress: bool = False
+    ) -> AsyncIterator[Vectors]:
+        """Yield what ``iter_embed`` yields."""
+        arrays = self._embedder.aiter_embed(texts, Kind.PASSAGE)
+        return arunning(arrays, is_wanted=show_progress)
+
     @computed_field(repr=False)  # type: ignore[prop-decorator]
     @property
     def space_id(self) -> str:
@@ -205,11 +239,12 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
         return (await self._aembed([text], Kind.PASSAGE))[0]
 
     def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return self._embed(texts, Kind.PASSAGE)
+        with one_batch(texts) as keep:
+            return keep(self._embed(texts, Kind.PASSAGE))
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        with among_batches():
-            return await self._aembed(texts, Kind.PASSAGE)
+        with among_batches(), one_batch(texts) as keep:
+            return keep(await self._aembed(texts, Kind.PASSAGE))
 
     def _embed(self, texts: list[str], kind: Kind) -> list[Embedding]:
         return self._embedder.embed_lists(texts, kind)

@@ -112,8 +112,8 @@ def class_of_type(error: BaseException) -> ErrorClass | None:
         return error.error_class or ErrorClass.UNKNOWN
     if isinstance(error, TargetError) and error.error_class is not ErrorClass.UNKNOWN:
         return error.error_class
-    if _is_unparsable_answer(error):
-        return ErrorClass.CONNECTION
+    if (decided := _class_of_details(error)) is not None:
+        return decided
     for name in qualified_names(error):
         if (found := _BY_NAME.get(name)) is not None:
             return found
@@ -143,6 +143,13 @@ def _is_token_budget(error: BaseException) -> bool:
     return trace.tb_frame.f_globals.get("__name__") == _BUDGET_MODULE
 
 
+def _class_of_details(error: BaseException) -> ErrorClass | None:
+    """Return the class of an error whose type alone would mislead, or None."""
+    if _is_unparsable_answer(error):
+        return ErrorClass.CONNECTION
+    return ErrorClass.INVALID_REQUEST if _is_lone_surrogate(error) else None
+
+
 def _is_unparsable_answer(error: BaseException) -> bool:
     # aiohttp labels bytes that are no HTTP answer as status 400, which would blame the request.
     cause = error.__cause__
@@ -151,6 +158,11 @@ def _is_unparsable_answer(error: BaseException) -> bool:
         and "aiohttp.ClientResponseError" in qualified_names(error)
         and "aiohttp.HttpProcessingError" in qualified_names(cause)
     )
+
+
+def _is_lone_surrogate(error: BaseException) -> bool:
+    # The one thing that UTF-8 cannot encode is in the request. (A key that ASCII cannot is not.)
+    return isinstance(error, UnicodeEncodeError) and error.encoding == "utf-8"
 
 
 def _is_network_os_error(error: BaseException) -> bool:

@@ -54,4 +54,5 @@ def _broken_texts(payload: dict[str, Any]) -> Iterator[str]:
     for field, value in payload.items():
         for place, text in enumerate(value if isinstance(value, list) else [value]):
             if isinstance(text, str) and _SURROGATE.search(text):
-                yield f"{field}[{place}] of the request" if isinstance(value, list) else field
+                is_one_of_several = isinstance(value, list) and len(value) > 1
+                yield f"{field}[{place}] of the request" if is_one_of_several else field

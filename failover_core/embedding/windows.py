@@ -37,11 +37,11 @@ def windows(texts: Iterable[str], size: int) -> Iterator[Window]:
     """Yield the texts, so many at a time.
 
     Raises:
-        ConfigurationError: it is one string.
+        ConfigurationError: it is one string, no iterable, or one of them is no string.
     """
-    if isinstance(texts, str):
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
         checked_texts(texts)
     source, start = iter(texts), 0
-    while window := list(islice(source, size)):
+    while window := checked_texts(islice(source, size), start=start):
         yield Window(start, window)
         start += len(window)

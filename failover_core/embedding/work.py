@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from failover_core.classify import classify
+from failover_core.embedding import progress
 from failover_core.embedding.rows import Rows, lists_of
 from failover_core.embedding.verification import Vectors
-from failover_core.errors import AllTargetsFailedError, ErrorClass, PartialEmbeddingError
+from failover_core.errors import (
+    AllTargetsFailedError,
+    ConfigurationError,
+    ErrorClass,
+    PartialEmbeddingError,
+)
 from failover_core.splitting import Limits
 
 _ABOUT_THE_TEXTS = (
@@ -85,6 +92,7 @@ class Work:
         self._has_vector = np.zeros(len(self._distinct), np.bool_)
         self._refused: dict[int, Exception] = {}
         self._stopped: BaseException | None = None
+        self._count = progress.taken()
 
     @property
     def requests(self) -> int:
@@ -139,6 +147,8 @@ class Work:
                 # One half alone says nothing: the other one may hold a text that is too long.
                 if piece.halved.halves_done == 2:  # noqa: PLR2004
                     self.limits.learn(len(piece.texts))
+        if self._count:
+            self._count(sum(map(self._times.__getitem__, piece.texts)))
 
     def failed(self, piece: Piece, error: BaseException) -> None:
         """Take note of why a piece was not embedded: halve it, or leave its text out, or stop."""
@@ -149,7 +159,7 @@ class Work:
                 self._again.extendleft(reversed(piece.halves()))
             else:
                 self._refused[piece.start] = error
-                if self._vectors is None and len(self._refused) >= _REFUSED_FROM_THE_START:
+                if self._vectors is None and self._has_sent_in_vain():
                     self._stop(error)
 
     def stop(self, error: BaseException) -> None:
@@ -181,13 +191,22 @@ class Work:
             raise self._partial(self._vectors)
         if self._distinct == self.texts:
             return self._vectors
-        if isinstance(self._vectors, list):
-            return [self._vectors[place] for place in self._places()]
+        if isinstance(self._vectors, list):  # copies: whoever changes one is to change no other
+            return [self._vectors[place].copy() for place in self._places()]
         return self._vectors[self._places()]
+
+    @cached_property
+    def _times(self) -> Counter[str]:
+        return Counter(self.texts)
 
     def _places(self) -> list[int]:
         places = {text: place for place, text in enumerate(self._distinct)}
         return [places[text] for text in self.texts]
+
+    def _has_sent_in_vain(self) -> bool:
+        # What cannot be sent at all says nothing of those who would be asked.
+        sent = (not isinstance(error, ConfigurationError) for error in self._refused.values())
+        return sum(sent) >= _REFUSED_FROM_THE_START
 
     def _stop(self, error: BaseException) -> None:
         self._stopped = self._stopped or error

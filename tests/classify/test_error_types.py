@@ -181,6 +181,7 @@ TYPES: dict[ErrorClass, list[BaseException]] = {
     C.SPACE_MISMATCH: [SpaceMismatchError("x")],
     C.INVALID_REQUEST: [
         ConfigurationError("texts[1] is not valid Unicode"),
+        UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"),
         langchain_errors.ModelInvalidRequestError("x"),
         google_errors.InvalidArgument("x"),
         google_errors.AlreadyExists("x"),
@@ -209,6 +210,7 @@ TYPES: dict[ErrorClass, list[BaseException]] = {
         grpc.FutureCancelledError(),
     ],
     C.UNKNOWN: [
+        UnicodeEncodeError("ascii", "schlüssel", 4, 5, "ordinal not in range(128)"),
         KeyError("embedding"),
         TypeError("unexpected keyword argument 'timeout'"),
         AttributeError("'NoneType' object has no attribute 'rate_limit'"),

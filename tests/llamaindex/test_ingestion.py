@@ -18,7 +18,7 @@ from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.storage.kvstore import SimpleKVStore
 from llama_index.core.vector_stores import SimpleVectorStore
 
-from failover_core import AllTargetsFailedError
+from failover_core import AllTargetsFailedError, PartialEmbeddingError
 from failover_core.testing import FaultServer
 from failover_core.testing.faults import Status
 from llamaindex_failover import FailoverEmbedding
@@ -223,8 +223,9 @@ async def test_after_an_outage_of_all_the_next_run_sends_only_what_is_missing(
     pipeline, given = with_docstore(pool, DocstoreStrategy.DUPLICATES_ONLY), documents(40)
     texts = [document.text for document in given]
 
-    with pytest.raises(AllTargetsFailedError):
+    with pytest.raises(PartialEmbeddingError) as caught:
         await run(pipeline, nodes=given)
+    assert isinstance(caught.value.__cause__, AllTargetsFailedError)
     kept = set(pool.embeddings_cache.get_all("embeddings"))
     for server in servers:
         server.script([])
