@@ -31,8 +31,8 @@ def main() -> None:
         print(f"measuring: {name}", file=sys.stderr, flush=True)
         try:
             results[name] = alone(measured, name, Effort.QUICK if asked.quick else Effort.FULL)
-        except Exception:  # noqa: BLE001 - the others are still measured
-            traceback.print_exc()
+        except Exception as error:  # noqa: BLE001 - the others are still measured
+            traceback.print_exception(error, chain=False)
             failed.append(name)
             continue
         print(f"\n{section(name, results[name])}", flush=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import median, quantiles
 
-from benchmarks.harness.records import NOT_INSTALLED, Figure, Goal, Row
+from benchmarks.harness.records import NOT_INSTALLED, Figure, Goal, Plot, Row, Series, Shape, Table
 from benchmarks.harness.turns import Laps
 
 TIMES = ("wall", "CPU", "× bare", "CPU × bare")
@@ -50,6 +50,9 @@ def rows_beside(
             rows.append(Row(shown, (NOT_INSTALLED, "", "", "")))
             continue
         times = figure(own.wall, "s"), figure(own.cpu, "s")
+        if name == bare:
+            rows.append(Row(shown, (*times, "", "")))
+            continue
         wall = ratio(own.wall, base.wall, (goals or {}).get(name))
         rows.append(Row(shown, (*times, wall, ratio(own.cpu, base.cpu))))
     return rows
@@ -60,3 +63,42 @@ def speedup(ours: Laps | None, theirs: Laps | None, goal: Goal | None = None) ->
     if ours is None or theirs is None:
         return NOT_INSTALLED
     return ratio(theirs.wall, ours.wall, goal)
+
+
+def jobs_table(
+    title: str,
+    bare: str,
+    found: Mapping[str, Mapping[str, Laps]],
+    names: Sequence[str],
+    goals: Mapping[str, Goal] | None = None,
+) -> Table:
+    """Return a table of several jobs of the same contestants.
+
+    Args:
+        title: of the table.
+        bare: the contestant that the others are compared with.
+        found: the turns of each job.
+        names: all contestants.
+        goals: of the contestants that have one in every job.
+    """
+    rows = [
+        row for job, laps in found.items() for row in rows_beside(bare, laps, names, goals, job)
+    ]
+    return Table(title, ("", *TIMES), tuple(rows))
+
+
+def jobs_plot(
+    name: str, title: str, bare: str, found: Mapping[str, Mapping[str, Laps]], names: Sequence[str]
+) -> Plot:
+    """Return a plot of the ratios to the bare call; ours are named ``Failover...``."""
+    series = []
+    for one in names:
+        if one == bare:
+            continue
+        jobs = {
+            job: ratio(laps[one].wall, laps[bare].wall).value
+            for job, laps in found.items()
+            if one in laps
+        }
+        series.append(Series(one, tuple(jobs.values()), tuple(jobs), one.startswith("Failover")))
+    return Plot(name, title, "", f"times {bare}", tuple(series), Shape.BARS, log="y")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import subprocess
 import sys
+import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -20,6 +24,12 @@ T = TypeVar("T")
 OTHER = Path(sys.prefix, "other")
 """Distributions that cannot be installed beside this one, each in a folder of its own."""
 
+_QUIET = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else it is downloaded when litellm is imported
+    "LANGSMITH_TRACING": "false",
+}
+"""Environment of all processes: nobody talks to the world."""
+
 _SPAWN = multiprocessing.get_context("spawn")
 _turns: list[Turn] = []
 """Of this process, if it is a worker."""
@@ -27,8 +37,8 @@ _turns: list[Turn] = []
 
 def alone(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Return what a function of a module returns when it is called in a fresh process."""
-    with ProcessPoolExecutor(1, _SPAWN) as process:
-        return process.submit(function, *args, **kwargs).result()
+    with ProcessPoolExecutor(1, _SPAWN, _begin) as process:
+        return process.submit(_told, partial(function, *args, **kwargs)).result()
 
 
 class Worker:
@@ -49,10 +59,10 @@ class Worker:
             args: of it; what can be pickled.
             kwargs: as ``args``.
         """
-        place = self._process.submit(_build, build, *args, **kwargs).result()
+        place = self._process.submit(_told, partial(_build, build, *args, **kwargs)).result()
         if place is None:
             return None
-        return lambda: self._process.submit(_run, place).result()
+        return lambda: self._process.submit(_told, partial(_run, place)).result()
 
 
 @contextmanager
@@ -62,7 +72,7 @@ def worker(other: str = "") -> Iterator[Worker]:
     Args:
         other: a folder in ``OTHER`` whose packages go before those that are installed.
     """
-    with ProcessPoolExecutor(1, _SPAWN, _prefer, (other,)) as process:
+    with ProcessPoolExecutor(1, _SPAWN, _begin, (other,)) as process:
         yield Worker(process)
 
 
@@ -89,7 +99,7 @@ def printed(code: str, *arguments: str, other: str = "") -> str:
     Raises:
         ImportError: it needs what is not installed.
     """
-    environment = {**os.environ, "PYTHONPATH": str(OTHER / other) if other else ""}
+    environment = {**os.environ, **_QUIET, "PYTHONPATH": str(OTHER / other) if other else ""}
     command = [sys.executable, "-P", "-c", code, *arguments]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)  # noqa: S603 - ours
     if "ModuleNotFoundError" in done.stderr:
@@ -98,7 +108,19 @@ def printed(code: str, *arguments: str, other: str = "") -> str:
     return done.stdout.splitlines()[-1]
 
 
-def _prefer(other: str) -> None:
+def _told(job: Callable[[], T]) -> T:
+    """Do a job; what it raises may be of a kind that cannot be sent."""
+    try:
+        return job()
+    except Exception:  # noqa: BLE001 - as said
+        raise RuntimeError(traceback.format_exc()) from None
+
+
+def _begin(other: str = "") -> None:
+    # What the contestants have to say about it is not the question here.
+    logging.disable()
+    warnings.simplefilter("ignore")
+    os.environ.update(_QUIET)
     if other:
         sys.path.insert(0, str(OTHER / other))
 

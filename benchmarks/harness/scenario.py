@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import time
-import warnings
 from importlib import import_module
 
 from benchmarks.harness.machine import machine
@@ -13,9 +11,6 @@ from benchmarks.harness.records import Effort, Result
 
 def measured(name: str, effort: Effort) -> Result:
     """Return what ``benchmarks.scenarios.<name>`` finds."""
-    # What the contestants have to say about it is not the question here.
-    logging.disable()
-    warnings.simplefilter("ignore")
     where, started = machine(), time.perf_counter()
     section = import_module(f"benchmarks.scenarios.{name}").measure(effort)
     return Result(section, where, effort, time.perf_counter() - started)

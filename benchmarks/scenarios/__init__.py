@@ -1,4 +1,4 @@
 """What is measured: each module has a ``measure(effort)`` that returns a section of the page."""
 
-NAMES = ("cold",)
+NAMES = ("healthy", "cold")
 """Of the modules, in the order of the page."""

@@ -34,7 +34,6 @@ _LANGCHAIN = (
 _LLAMAINDEX = "import llama_index.core"
 _MEASURED = """
 import os, sys, time
-os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 URL = sys.argv[3]
 def held():
     try:

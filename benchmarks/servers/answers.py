@@ -81,7 +81,9 @@ def answer() -> bytes:
 @cache
 def stream(chunks: int) -> bytes:
     """Return a streamed chat completion, all of it."""
-    deltas = [{"role": "assistant", "content": ""}, *[{"content": "fine "}] * chunks]
+    # All of them differ: litellm takes repetition for a fault.
+    texts = [{"content": f"word {number} "} for number in range(chunks)]
+    deltas = [{"role": "assistant", "content": ""}, *texts]
     choices: list[dict[str, object]] = [
         {"index": 0, "delta": delta, "finish_reason": None} for delta in deltas
     ]
