@@ -153,7 +153,7 @@ class Work:
     def failed(self, piece: Piece, error: BaseException) -> None:
         """Take note of why a piece was not embedded: halve it, or leave its text out, or stop."""
         with self._lock:
-            if not isinstance(error, Exception) or not _is_about_the_texts(error):
+            if not isinstance(error, Exception) or not is_about_the_texts(error):
                 self._stop(error)
             elif len(piece.texts) > 1:
                 self._again.extendleft(reversed(piece.halves()))
@@ -233,7 +233,7 @@ def _room_for(count: int, vectors: Rows) -> Rows:
     return np.empty((count, vectors.shape[1]), np.float32)
 
 
-def _is_about_the_texts(error: BaseException) -> bool:
+def is_about_the_texts(error: BaseException) -> bool:
     """Tell whether a target refused the texts, others having failed otherwise or not."""
     errors = error.exceptions if isinstance(error, AllTargetsFailedError) else (error,)
     classes = (classify(each, wall=0.0).error_class for each in errors)

@@ -14,7 +14,7 @@ from failover_core.embedding.protocol import Kind
 from failover_core.embedding.rows import Rows
 from failover_core.embedding.space import CANARY
 from failover_core.embedding.verification import Verification, connections_of
-from failover_core.embedding.work import Piece, Work
+from failover_core.embedding.work import Piece, Work, is_about_the_texts
 from failover_core.engine.attempt import Attempt
 from failover_core.engine.call import Begin, Call
 from failover_core.engine.drivers import arun, run
@@ -85,50 +85,70 @@ class Worker:
 
     def _send(self, call: Call, texts: Sequence[str], kind: Kind, attempt: Attempt) -> Rows:
         with closing(self._exchange(call, texts, kind, attempt)) as exchange:
-            client, texts, kind = next(exchange)
+            proceed = partial(next, exchange)
             while True:
                 try:
-                    client, texts, kind = exchange.send(client.embed(texts, kind))
+                    client, texts, kind = proceed()
                 except StopIteration as end:
                     return end.value  # type: ignore[no-any-return]
+                try:
+                    proceed = partial(exchange.send, client.embed(texts, kind))
+                except Exception as error:  # noqa: BLE001 - the exchange knows what follows
+                    proceed = partial(exchange.throw, error)
 
     async def _asend(self, call: Call, texts: Sequence[str], kind: Kind, attempt: Attempt) -> Rows:
         with closing(self._exchange(call, texts, kind, attempt)) as exchange:
-            client, texts, kind = next(exchange)
+            proceed = partial(next, exchange)
             while True:
                 try:
-                    client, texts, kind = exchange.send(await client.aembed(texts, kind))
+                    client, texts, kind = proceed()
                 except StopIteration as end:
                     return end.value  # type: ignore[no-any-return]
+                try:
+                    proceed = partial(exchange.send, await client.aembed(texts, kind))
+                except Exception as error:  # noqa: BLE001 - the exchange knows what follows
+                    proceed = partial(exchange.throw, error)
 
     def _exchange(
         self, call: Call, texts: Sequence[str], kind: Kind, attempt: Attempt
     ) -> Asking[Rows]:
         """Return the vectors of texts, and verify that their target is of the pool's space."""
-        verification, client, count = self.verification, attempt.client, len(texts)
+        verification, client = self.verification, attempt.client
         # An object that caches would remember the canary of a model that is gone.
         uncached = getattr(client, "uncached", client)
         is_due = verification.is_due(attempt, kind)
-        goes_along = is_due and uncached is client and count < self.limits.items
         try:
             if not verification.has_reference(kind):
                 # What is to be its reference must be of the space that other texts are in.
                 for known in list(verification.space.fingerprint):
                     yield from self._canary(call, uncached, known, attempt)
-            if is_due and not goes_along:
+            if is_due and uncached is client and len(texts) < self.limits.items:
+                try:
+                    return (yield from self._with_canary(call, texts, kind, attempt))
+                except Exception as error:
+                    # Without it, one text may be of the size that a request may have.
+                    if len(texts) > 1 or not is_about_the_texts(error):
+                        raise
+            if is_due:
                 yield from self._canary(call, uncached, kind, attempt)
-            sent = [*texts, CANARY] if goes_along else texts
             connections = connections_of(client)
-            vectors = verification.checked((yield client, sent, kind), sent)
-            if goes_along:
-                verification.check(attempt, kind, vectors[count])
-                verification.verified(attempt, kind, call.clock.now(), connections)
-            elif connections_of(client) != connections and verification.verify == "canary":
+            vectors = verification.checked((yield client, texts, kind), texts)
+            if connections_of(client) != connections and verification.verify == "canary":
                 yield from self._canary(call, uncached, kind, attempt)
         except BaseException:
             verification.failed(attempt)
             raise
-        return vectors[:count]
+        return vectors
+
+    def _with_canary(
+        self, call: Call, texts: Sequence[str], kind: Kind, attempt: Attempt
+    ) -> Asking[Rows]:
+        """Have texts and the canary embedded in one request, and compare it."""
+        sent, connections = [*texts, CANARY], connections_of(attempt.client)
+        vectors = self.verification.checked((yield attempt.client, sent, kind), sent)
+        self.verification.check(attempt, kind, vectors[-1])
+        self.verification.verified(attempt, kind, call.clock.now(), connections)
+        return vectors[:-1]
 
     def _canary(self, call: Call, client: Any, kind: Kind, attempt: Attempt) -> Asking[None]:
         """Have the canary embedded by itself, and compare it."""

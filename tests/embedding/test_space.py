@@ -27,7 +27,7 @@ from failover_core.clients import InfinityClient
 from failover_core.embedding import Embedder, EmbeddingSpace, Kind
 from failover_core.embedding.space import CANARY
 from failover_core.testing import FakeClock, FaultServer
-from failover_core.testing.faults import OtherModel
+from failover_core.testing.faults import OtherModel, TooLarge
 from tests.engine.doors import REFUSED
 
 DIMENSION = 64
@@ -244,6 +244,18 @@ def test_a_full_request_is_preceded_by_the_canary(embed: Embed) -> None:
     assert client.requests == [[CANARY], ["one", "two"], ["three", "four"]]
 
 
+@pytest.mark.parametrize("texts", [["one"], ["one", "two", "three"]])
+def test_a_server_that_takes_one_text_in_a_request_gets_the_canary_in_one_of_its_own(
+    texts: list[str], embed: Embed
+) -> None:
+    with FaultServer() as server:
+        server.fault = TooLarge(items=1)
+        router = Router([InfinityClient(server.url, model="m")])
+        for _ in range(2):
+            assert len(embed(over(router), *texts)) == len(texts)
+        router.close()
+
+
 def test_queries_and_passages_are_verified_apart(embed: Embed) -> None:
     right, other = Model(), Model(swaps=True)
     router = pool(right, other)
@@ -347,6 +359,24 @@ def test_a_busy_server_that_changes_its_model_is_found_out_within_a_second(
         fake_clock.advance(0.2)
         embed(embedder, "two")
     assert is_right(embed(embedder, "three"), "three")
+
+
+def test_of_many_requests_at_once_one_verifies_a_busy_target(fake_clock: FakeClock) -> None:
+    asked = []
+
+    class Busy(Model):
+        def embed(self, texts: Sequence[str], kind: Kind) -> Any:
+            asked.append([*texts])
+            if texts[0] == "two":
+                embedder.embed(["three"], kind)
+            return super().embed(texts, kind)
+
+    embedder = over(pool(Busy(), clock=fake_clock))
+    embedder.embed(["one"], Kind.PASSAGE)
+    fake_clock.advance(2)
+    embedder.embed(["two"], Kind.PASSAGE)
+
+    assert asked == [["one", CANARY], ["two", CANARY], ["three"]]
 
 
 # Saved spaces
