@@ -72,7 +72,10 @@ class Verification:
             raise ConfigurationError(message)
 
     def is_due(self, attempt: Attempt, kind: Kind) -> bool:
-        """Return whether the canary is to be embedded beside the texts of an attempt."""
+        """Return whether the canary is to be embedded beside the texts of an attempt.
+
+        Of the requests that a target is busy with, one a second verifies it.
+        """
         if self.verify != "canary":
             return self.verify == "always"
         verified = self._verified.get((attempt.target.name, kind))
@@ -81,6 +84,8 @@ class Verification:
         at, connections = verified
         one_by_one = kind is Kind.QUERY and getattr(attempt.client, "embeds_one_by_one", False)
         is_old = attempt.started_at - at > (_TRUSTED_ONE_BY_ONE if one_by_one else _TRUSTED)
+        if is_old:
+            self._verified[attempt.target.name, kind] = attempt.started_at, connections
         return is_old or connections != connections_of(attempt.client)
 
     @property
