@@ -274,34 +274,7 @@ def test_what_one_server_indexed_another_finds(number: int, servers: Servers) ->
     assert score == pytest.approx(1)
 
 
-# Bad input
-
-
-BAD_TEXTS: list[tuple[Any, str]] = [
-    ("one string", "texts is one string; give a list of strings"),
-    (None, "texts is NoneType; give a list of strings"),
-    (["fine", None], r"texts\[1\] is NoneType; every text must be a string"),
-    ([b"bytes"], r"texts\[0\] is bytes"),
-]
-
-
-@pytest.mark.parametrize(("texts", "message"), BAD_TEXTS)
-async def test_texts_that_are_none_are_refused_before_anything_is_sent(
-    texts: Any,
-    message: str,
-    is_async: bool,  # noqa: FBT001
-    servers: Servers,
-) -> None:
-    async def embed_them() -> None:
-        if is_async:
-            await pool(servers).aembed_documents(texts)
-        else:
-            pool(servers).embed_documents(texts)
-
-    with pytest.raises(ConfigurationError, match=message):
-        await embed_them()
-
-    assert not servers[0].requests
+# A cache below
 
 
 class Restarted(DeterministicFakeEmbedding):
