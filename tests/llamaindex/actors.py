@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse, TextBlock, ToolCallBlock
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+)
 from llama_index.core.llms.callbacks import llm_chat_callback
 from llama_index.core.llms.mock import MockFunctionCallingLLM
 
-Line = str | ToolCallBlock
-"""What is said: a text, or a tool call."""
+Line = str | ToolCallBlock | ThinkingBlock
+"""What is said: a text, a tool call, or a thought."""
 
 Rule = Callable[[str, list[str]], list[Line]]
 """What to say, given all that has been said and the names of the tools."""
@@ -18,7 +24,7 @@ Rule = Callable[[str, list[str]], list[Line]]
 DEAD, BREAKS = "dead", "breaks"
 
 
-def call(name: str, **arguments: Any) -> ToolCallBlock:
+def call(name: str, /, **arguments: Any) -> ToolCallBlock:
     """Return the call of a tool."""
     return ToolCallBlock(tool_call_id=f"call-{name}", tool_name=name, tool_kwargs=arguments)
 
@@ -67,15 +73,17 @@ class Actor(MockFunctionCallingLLM):
         self.asked += 1
         self._fail_if(DEAD)
         said = "\n".join(str(message.content) for message in messages)
-        text, calls = "", []
+        text, others = "", []
         for line in self._rule(said, [tool.metadata.name for tool in tools]):
             words = line.split(" ") if isinstance(line, str) else [""]
             for number, word in enumerate(words):
                 delta = (" " if number else "") + word
                 text += delta
-                calls += [line] if isinstance(line, ToolCallBlock) else []
-                message = ChatMessage(role="assistant", blocks=[TextBlock(text=text), *calls])
-                yield ChatResponse(message=message, delta=delta)
+                others += [] if isinstance(line, str) else [line]
+                message = ChatMessage(role="assistant", blocks=[TextBlock(text=text), *others])
+                thought = line.content if isinstance(line, ThinkingBlock) else None
+                told = {} if thought is None else {"thinking_delta": thought}
+                yield ChatResponse(message=message, delta=delta, additional_kwargs=told)
                 self._fail_if(BREAKS)
 
     def _fail_if(self, fault: str) -> None:

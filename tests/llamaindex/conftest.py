@@ -77,6 +77,17 @@ def heard() -> Iterator[Heard]:
 def memory() -> Iterator[None]:
     """Clear away the database that LlamaIndex's memory of a conversation leaves open."""
     yield
+    _clear_away()
+
+
+@pytest.fixture(scope="module")
+def memories() -> Iterator[None]:
+    """Do what ``memory`` does, after all tests of a module that ignore ResourceWarnings."""
+    yield
+    _clear_away()
+
+
+def _clear_away() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()

@@ -25,7 +25,13 @@ from tests.llamaindex.listening import tallied
 from tests.llamaindex.tools import Weather
 
 pytestmark = [
-    pytest.mark.usefixtures("memory"),
+    pytest.mark.usefixtures("memories"),
+    # LlamaIndex's memory of a conversation leaves its database open, which may answer when the
+    # loop of its test is closed.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings(
+        "ignore:.*_connection_worker_thread:pytest.PytestUnhandledThreadExceptionWarning"
+    ),
     # LlamaIndex uses methods of pydantic that pydantic deprecates.
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),
     pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning"),
