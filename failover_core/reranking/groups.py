@@ -35,7 +35,9 @@ class Group:
         names: of the targets.
         limits: of one request; learns from what is refused.
         places: requests of one ranking under way.
-        gives_scores: whether they do, as far as is known; what has only an order has no parts.
+        has_parts: whether the answers to several requests may be put together. What has only an
+            order has no parts, as far as is known; nor has a pool, which may serve each request
+            with another model.
         ranks_all: whether each document is in their answers; a framework's reranker may have
             reasons to leave some out.
     """
@@ -48,13 +50,13 @@ class Group:
         self.names = frozenset(str(target.name) for target in targets)
         self.limits = Limits(batch_size, known)
         self.places = sum(map(places_of, targets))
-        self.gives_scores = True
+        self.has_parts = not any(hasattr(_child_of(target), "router") for target in targets)
         self.ranks_all = all(isinstance(target.client, RerankClient) for target in targets)
 
     def pieces(self, request: RankRequest, longest: int) -> list[range]:
         """Return a request's documents in pieces of no more than so many, as targets take them."""
         count = len(request)
-        if not self.gives_scores:
+        if not self.has_parts:
             return [range(count)]
         if self.limits.have_room_for(count):
             return cut([range(count)], longest)
@@ -118,8 +120,11 @@ class Groups:
 
 def _scale_of(target: Target) -> Hashable:
     # A server may apply a sigmoid where another answers with logits, so the name is not enough.
-    child = getattr(target.client, "child", target.client)
-    return (type(child), target.model) if target.model else target.name
+    return (type(_child_of(target)), target.model) if target.model else target.name
+
+
+def _child_of(target: Target) -> Any:
+    return getattr(target.client, "child", target.client)
 
 
 def _check(

@@ -27,9 +27,11 @@ class Task:
         is_opening: whether any target may serve it; its group then ranks the other pieces too.
         group: that is to rank the piece; of an opening, that of the last attempt.
         piece: to rank; of an opening, that of the last attempt.
+        start: which one of the reranking, which may have to start anew.
     """
 
     is_opening: bool
+    start: int
     group: Group | None = None
     piece: range = range(0)
 
@@ -62,6 +64,7 @@ class Job:
         self._top_n = top_n
         self._spread = spread
         self._lock = threading.Lock()
+        self._start = 0
         self._is_opening = False
         self._group: Group | None = None
         self._to_do: deque[range] = deque()
@@ -93,11 +96,16 @@ class Job:
             if self.error is not None:
                 return None
             if self._to_do:
-                return Task(is_opening=False, group=self._group, piece=self._to_do.popleft())
+                return Task(
+                    is_opening=False,
+                    start=self._start,
+                    group=self._group,
+                    piece=self._to_do.popleft(),
+                )
             if self._group is not None or self._is_opening:
                 return None
             self._is_opening = True
-            return Task(is_opening=True)
+            return Task(is_opening=True, start=self._start)
 
     def options(self, task: Task) -> CallOptions:
         """Return the options of a task's call."""
@@ -120,7 +128,7 @@ class Job:
         with metered() as usage:
             ranked = self._checked(group, (yield pieces[0]), len(pieces[0]))
             if len(pieces) > 1 and not all(document.is_scored for document in ranked):
-                group.gives_scores = False  # of two orders nobody can make one
+                group.has_parts = False  # of two orders nobody can make one
                 pieces = self._pieces(group)
                 ranked = self._checked(group, (yield pieces[0]), len(pieces[0]))
         name = str(attempt.target.name)
@@ -130,22 +138,27 @@ class Job:
         """Take what a target has made of a piece."""
         with self._lock:
             self._calls.append(call)
+            if task.start != self._start:
+                return  # it is of no interest any more
             if task.is_opening:
                 self._is_opening = False
                 self._group = part.group
                 self._to_do.extend(part.pieces[1:])
-            if part.group is self._group:
-                self._served.append((part, call))
+            elif not all(document.is_scored for document in part.ranked):
+                part.group.has_parts = False
+                self._start_anew()
+                return
+            self._served.append((part, call))
 
     def failed(self, task: Task, call: Call, error: BaseException) -> None:
         """Take note of why a piece was not ranked: make it smaller, go elsewhere, or stop."""
         with self._lock:
             self._calls.append(call)
             self._is_opening = self._is_opening and not task.is_opening
-            if not task.is_opening and task.group is not self._group:
-                return  # it is of no interest any more
+            if task.start != self._start:
+                return
             group = task.group
-            if group and group.gives_scores and len(task.piece) > 1 and _is_too_large(error):
+            if group and group.has_parts and len(task.piece) > 1 and _is_too_large(error):
                 self._halve(task, group)
             elif call.is_exhausted and self._group and self._others():
                 self._leave(self._group, error)
@@ -182,6 +195,10 @@ class Job:
     def _leave(self, group: Group, error: BaseException) -> None:
         self._left |= group.names
         self._errors.append(error)
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        self._start += 1
         self._group = None
         self._to_do.clear()
         self._served.clear()

@@ -147,6 +147,37 @@ def sizes(*models: Model | Sorter) -> list[int]:
 TEXTS = texts_of(20)
 
 
+class Wavering(Sorter):
+    """An object that gives scores at first, and then no more."""
+
+    def rerank(self, query: str, documents: Sequence[str], top_n: int | None) -> Any:
+        answer = super().rerank(query, documents, top_n)
+        is_first = len(self.asked) == 1
+        return [RankedDocument(one.index, one.score, is_scored=is_first) for one in answer]
+
+
+@pytest.mark.parametrize("places", [1, 3])
+def test_a_piece_without_scores_makes_the_whole_be_ranked_in_one(places: int, rank: Rank) -> None:
+    wavering = Wavering()
+    wavering.requests_at_once = places  # type: ignore[attr-defined]
+
+    ranking = rank(Router([wavering]), TEXTS, batch_size=4, score_threshold=0.9)
+
+    best_first = sorted(range(20), key=lambda place: TEXTS[place], reverse=True)
+    assert [one.index for one in ranking.ranked] == best_first
+    assert not ranking.report["scored"]
+    assert len(wavering.asked[-1]) == 20
+
+
+def test_what_has_a_router_of_its_own_may_be_of_several_models_and_gets_the_whole(
+    rank: Rank,
+) -> None:
+    pool = Model("pool")
+    pool.router = Router([Model("a", "x"), Model("b", "y")])  # type: ignore[attr-defined]
+    rank(Router([pool]), TEXTS, batch_size=4)
+    assert sizes(pool) == [20]
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_any_split_gives_the_ranking_of_the_whole(seed: int, rank: Rank) -> None:
     dice = random.Random(seed)
