@@ -40,7 +40,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Skipping serialization of known unserializable key"),
 ]
 
-_LLMS = ("Actor", "UrlLLM")
+_LLMS = ("Actor", "UrlLLM", "FailoverLLM")
 
 Servers = tuple[FaultServer, FaultServer]
 
