@@ -84,6 +84,13 @@ def test_lists_and_arrays_may_meet_in_one_job(lists: Any, forms: tuple[Any, Any]
     assert all(type(vector) is list for vector in vectors)
 
 
+def test_equal_texts_have_a_list_each(lists: Any) -> None:
+    vectors = lists(Client(list))
+    vectors[0].clear()
+
+    assert vectors[2] == exact("boat")
+
+
 def test_no_texts_are_no_lists() -> None:
     router = Router([Client(list)])
 

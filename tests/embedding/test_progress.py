@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 import sys
@@ -13,9 +14,13 @@ import pytest
 from langchain_core.embeddings import Embeddings
 
 from failover_core import PartialEmbeddingError
+from failover_core.testing import FaultServer
+from failover_core.testing.fixtures import fault_server, fault_servers
 from langchain_failover import FailoverEmbeddings
 from llamaindex_failover import FailoverEmbedding
 from tests.conftest import Call
+
+__all__ = ["fault_server", "fault_servers"]
 
 Bar = Callable[[], list[str]]
 
@@ -171,6 +176,17 @@ class Core:
 
     async def aembed(self, texts: Sequence[str], kind: Any) -> Any:
         return await self._inner.aembed_documents(list(texts))
+
+
+async def test_calls_of_one_moment_have_a_bar_each(
+    fault_server: FaultServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    embeddings = FailoverEmbeddings.from_urls(fault_server.url, model="m", show_progress=True)
+    await asyncio.gather(*(embeddings.aembed_documents([text]) for text in TEXTS[:3]))
+    await embeddings.router.aclose()
+
+    written = capsys.readouterr().err
+    assert written.count("100%") == written.count("1/1 [") == 3
 
 
 def test_a_broken_stream_of_texts_leaves_the_count_of_what_was_yielded(bar: Bar) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.callbacks import CallbackManager
+from llama_index.core.callbacks.base_handler import BaseCallbackHandler
 from llama_index.core.storage.kvstore import SimpleKVStore
 from llama_index.embeddings.text_embeddings_inference import (  # type: ignore[import-untyped]
     TextEmbeddingsInference,
@@ -181,6 +183,39 @@ async def test_with_a_cache_what_is_on_its_way_is_kept_and_never_sent_again() ->
 
     assert vectors == ANSWERS.answer(MANY[:9])
     assert child.ended == {"begun": 10, "answered": 9}
+
+
+class Budget(BaseCallbackHandler):
+    """Has enough after two batches."""
+
+    def __init__(self) -> None:
+        super().__init__([], [])
+        self._left = 2
+
+    def on_event_start(self, *args: Any, **kwargs: Any) -> str:
+        self._left -= 1
+        if self._left < 0:
+            message = "the budget is used up"
+            raise ValueError(message)
+        return ""
+
+    def on_event_end(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def start_trace(self, trace_id: str | None = None) -> None:
+        pass
+
+    def end_trace(self, trace_id: str | None = None, trace_map: Any = None) -> None:
+        pass
+
+
+def test_an_error_of_the_callers_own_is_raised_as_it_is() -> None:
+    pool = FailoverEmbedding(
+        targets=[Scripted(embed_batch_size=5)], callback_manager=CallbackManager([Budget()])
+    )
+
+    with pytest.raises(ValueError, match="the budget is used up"):
+        pool.get_text_embedding_batch(MANY[:30])
 
 
 async def test_a_cancelled_call_leaves_nothing_running() -> None:
