@@ -60,6 +60,7 @@ class Verification:
     tolerance: float = TOLERANCE
 
     _verified: dict[tuple[str | None, Kind], tuple[float, int]] = field(default_factory=dict)
+    _answered: dict[tuple[str | None, Kind], float] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -74,19 +75,23 @@ class Verification:
     def is_due(self, attempt: Attempt, kind: Kind) -> bool:
         """Return whether the canary is to be embedded beside the texts of an attempt.
 
-        Of the requests that a target is busy with, one a second verifies it.
+        Of the requests that a target is busy with, one a second verifies it; after a silence,
+        in which another server may have taken its place, every one does.
         """
         if self.verify != "canary":
             return self.verify == "always"
-        verified = self._verified.get((attempt.target.name, kind))
+        key = attempt.target.name, kind
+        verified = self._verified.get(key)
         if verified is None or attempt.is_probe:
             return True
         at, connections = verified
         one_by_one = kind is Kind.QUERY and getattr(attempt.client, "embeds_one_by_one", False)
-        is_old = attempt.started_at - at > (_TRUSTED_ONE_BY_ONE if one_by_one else _TRUSTED)
-        if is_old:
-            self._verified[attempt.target.name, kind] = attempt.started_at, connections
-        return is_old or connections != connections_of(attempt.client)
+        recent = attempt.started_at - (_TRUSTED_ONE_BY_ONE if one_by_one else _TRUSTED)
+        if at >= recent:
+            return connections != connections_of(attempt.client)
+        if self._answered.get(key, at) >= recent:
+            self._verified[key] = attempt.started_at, connections
+        return True
 
     @property
     def embeds_canaries(self) -> bool:
@@ -106,6 +111,10 @@ class Verification:
         for kind in Kind:
             self._verified.pop((attempt.target.name, kind), None)
 
+    def answered(self, attempt: Attempt, kind: Kind, now: float) -> None:
+        """Take note that a target answered."""
+        self._answered[attempt.target.name, kind] = now
+
     def verified(self, attempt: Attempt, kind: Kind, now: float, connections: int) -> None:
         """Take note that a target was of the pool's space.
 
@@ -116,6 +125,7 @@ class Verification:
             connections: see ``connections_of``; from before it was asked.
         """
         self._verified[attempt.target.name, kind] = now, connections
+        self.answered(attempt, kind, now)
 
     def check(self, attempt: Attempt, kind: Kind, canary: Vectors | list[float]) -> None:
         """Compare a target's vector of the canary with the reference; the first one becomes it.

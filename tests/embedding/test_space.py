@@ -379,6 +379,35 @@ def test_of_many_requests_at_once_one_verifies_a_busy_target(fake_clock: FakeClo
     assert asked == [["one", CANARY], ["two", CANARY], ["three"]]
 
 
+async def test_after_a_silence_no_request_of_several_at_once_goes_unverified(
+    fake_clock: FakeClock,
+) -> None:
+    model = Model()
+    embedder = over(pool(model, clock=fake_clock))
+    await embedder.aembed(["one"], Kind.PASSAGE)
+    fake_clock.advance(5)
+    model.name = "other"
+
+    texts = ["two", "three", "four"]
+    outcomes = await asyncio.gather(
+        *(embedder.aembed([text], Kind.PASSAGE) for text in texts), return_exceptions=True
+    )
+
+    assert {type(one) for one in outcomes} == {EmbeddingSpaceMismatchError}
+
+
+async def test_of_the_requests_that_a_target_is_busy_with_one_verifies_it(
+    fake_clock: FakeClock,
+) -> None:
+    model = Model()
+    embedder = over(pool(model, clock=fake_clock))
+    for _ in range(4):
+        await embedder.aembed(["one"], Kind.PASSAGE)
+        fake_clock.advance(0.7)
+    await asyncio.gather(*(embedder.aembed([text], Kind.PASSAGE) for text in "abcde"))
+    assert model.canaries == 3
+
+
 # Saved spaces
 
 
