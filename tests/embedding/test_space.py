@@ -361,24 +361,6 @@ def test_a_busy_server_that_changes_its_model_is_found_out_within_a_second(
     assert is_right(embed(embedder, "three"), "three")
 
 
-def test_of_many_requests_at_once_one_verifies_a_busy_target(fake_clock: FakeClock) -> None:
-    asked = []
-
-    class Busy(Model):
-        def embed(self, texts: Sequence[str], kind: Kind) -> Any:
-            asked.append([*texts])
-            if texts[0] == "two":
-                embedder.embed(["three"], kind)
-            return super().embed(texts, kind)
-
-    embedder = over(pool(Busy(), clock=fake_clock))
-    embedder.embed(["one"], Kind.PASSAGE)
-    fake_clock.advance(2)
-    embedder.embed(["two"], Kind.PASSAGE)
-
-    assert asked == [["one", CANARY], ["two", CANARY], ["three"]]
-
-
 async def test_after_a_silence_no_request_of_several_at_once_goes_unverified(
     fake_clock: FakeClock,
 ) -> None:
