@@ -8,6 +8,8 @@ from statistics import median, quantiles
 from benchmarks.harness.records import NOT_INSTALLED, Figure, Goal, Plot, Row, Series, Shape, Table
 from benchmarks.harness.turns import Laps
 
+_OURS = ("Failover", "Router")
+
 TIMES = ("wall", "CPU", "× bare", "CPU × bare")
 """Columns of ``rows_beside``, after the first."""
 
@@ -31,6 +33,7 @@ def rows_beside(
     names: Sequence[str] = (),
     goals: Mapping[str, Goal] | None = None,
     job: str = "",
+    absent: str = NOT_INSTALLED,
 ) -> list[Row]:
     """Return a row for each contestant, with its times and how many times the bare ones they are.
 
@@ -40,6 +43,7 @@ def rows_beside(
         names: all contestants, if some may be missing.
         goals: for the wall time's ratio.
         job: what begins the name of every row.
+        absent: why a name is not in ``found``.
     """
     rows = []
     base = found[bare]
@@ -47,7 +51,7 @@ def rows_beside(
         shown = f"{job}: {name}" if job else name
         own = found.get(name)
         if own is None:
-            rows.append(Row(shown, (NOT_INSTALLED, "", "", "")))
+            rows.append(Row(shown, (absent, "", "", "")))
             continue
         times = figure(own.wall, "s"), figure(own.cpu, "s")
         if name == bare:
@@ -90,7 +94,7 @@ def jobs_table(
 def jobs_plot(
     name: str, title: str, bare: str, found: Mapping[str, Mapping[str, Laps]], names: Sequence[str]
 ) -> Plot:
-    """Return a plot of the ratios to the bare call; ours are named ``Failover...``."""
+    """Return a plot of the ratios to the bare call; ours begin with ``_OURS``."""
     series = []
     for one in names:
         if one == bare:
@@ -100,5 +104,5 @@ def jobs_plot(
             for job, laps in found.items()
             if one in laps
         }
-        series.append(Series(one, tuple(jobs.values()), tuple(jobs), one.startswith("Failover")))
+        series.append(Series(one, tuple(jobs.values()), tuple(jobs), one.startswith(_OURS)))
     return Plot(name, title, "", f"times {bare}", tuple(series), Shape.BARS, log="y")

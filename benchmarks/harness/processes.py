@@ -64,6 +64,10 @@ class Worker:
             return None
         return lambda: self._process.submit(_told, partial(_run, place)).result()
 
+    def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what a function of a module returns over there."""
+        return self._process.submit(_told, partial(function, *args, **kwargs)).result()
+
 
 @contextmanager
 def worker(other: str = "") -> Iterator[Worker]:
@@ -130,10 +134,10 @@ def _build(build: Callable[P, Turn], /, *args: P.args, **kwargs: P.kwargs) -> in
         _turns.append(build(*args, **kwargs))
     except ImportError:
         return None
-    _turns[-1]()
-    settle()
     return len(_turns) - 1
 
 
 def _run(place: int) -> Lap:
-    return _turns[place]()
+    lap = _turns[place]()
+    settle()
+    return lap

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.harness.records import Effort, Section
-from benchmarks.scenarios.healthy import chat
+from benchmarks.scenarios.healthy import chat, embedding, engine
 
 TEXT = """
 Nothing fails here (but for the rows that say so), so everything beyond the bare call is overhead.
@@ -12,7 +12,7 @@ Pools have two targets. `litellm` and the distribution `langchain-failover` of P
 name is ours, run in processes of their own; models have no retries of their own.
 """
 
-_PARTS = (chat.measure,)
+_PARTS = (engine.measure, chat.measure, embedding.measure)
 
 
 def measure(effort: Effort) -> Section:
