@@ -1,15 +1,20 @@
 """What failover adds to a call under LlamaIndex: ``python -m benchmarks.llamaindex_calls``.
 
-The objects do nothing, and nobody listens, so that all the time is LlamaIndex's and ours. The bare
-object and the pool take turns in every round. Each cell is the median over the rounds:
-microseconds a call, and times the bare object in the same round. Only the latter means something
-on another machine.
+Idle objects answer at once, so that all the time is LlamaIndex's and ours: what is added to them
+is all there is to pay, and its ratio to nothing says nothing of real objects. Beside them stand an
+index in memory, and an LLM behind a server of another process that costs next to nothing.
+
+The bare object and the pool take turns in every round. Each cell is the median over the rounds:
+microseconds a call, those that the pool adds to the bare object's in the same round, and how many
+times the bare object's it takes. All is measured twice: while nobody listens to LlamaIndex's spans
+and events, of which the pool then leaves some out, and while a handler of each does nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -18,90 +23,19 @@ from typing import Any
 
 from llama_index.core import MockEmbedding, VectorStoreIndex
 from llama_index.core.base.base_retriever import BaseRetriever
-from llama_index.core.base.llms.types import (
-    ChatMessage,
-    CompletionResponse,
-    CompletionResponseGen,
-    LLMMetadata,
-)
-from llama_index.core.llms.callbacks import llm_completion_callback
-from llama_index.core.llms.custom import CustomLLM
-from llama_index.core.postprocessor.types import BaseNodePostprocessor
-from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.schema import NodeWithScore, TextNode
+from llama_index.llms.openai_like import OpenAILike  # type: ignore[import-untyped]
 
+from benchmarks.llamaindex_idle import CHUNKS, NODES, IdleLLM, IdleRerank, IdleRetriever, listeners
+from benchmarks.servers import server
 from llamaindex_failover import FailoverEmbedding, FailoverLLM, FailoverRerank, FailoverRetriever
 
-CHUNKS = 100
 INDEXED = 1000
 TEXTS = [f"text {number}" for number in range(10_000)]
-NODES = [
-    NodeWithScore(node=TextNode(text=f"node {number}"), score=1 - number / 10)
-    for number in range(10)
-]
 HELLO = [ChatMessage("hello")]
 
 Door = Callable[[Any], Awaitable[object]]
-
-
-class IdleLLM(CustomLLM):
-    """An LLM that answers at once."""
-
-    @property
-    def metadata(self) -> LLMMetadata:
-        """Say as little as an LLM must."""
-        return LLMMetadata(model_name="idle")
-
-    @llm_completion_callback()
-    def complete(
-        self,
-        prompt: str,  # noqa: ARG002 - the signature of LlamaIndex
-        formatted: bool = False,  # noqa: ARG002, FBT001, FBT002 - as above
-        **_: Any,
-    ) -> CompletionResponse:
-        """Answer at once."""
-        return CompletionResponse(text="fine")
-
-    @llm_completion_callback()
-    def stream_complete(
-        self,
-        prompt: str,  # noqa: ARG002 - as above
-        formatted: bool = False,  # noqa: ARG002, FBT001, FBT002 - as above
-        **_: Any,
-    ) -> CompletionResponseGen:
-        """Answer at once, in pieces."""
-
-        def chunks() -> CompletionResponseGen:
-            text = ""
-            for _ in range(CHUNKS):
-                text += "fine"
-                yield CompletionResponse(text=text, delta="fine")
-
-        return chunks()
-
-
-class IdleRerank(BaseNodePostprocessor):
-    """A postprocessor that returns what it gets."""
-
-    def _postprocess_nodes(
-        self,
-        nodes: list[NodeWithScore],
-        query_bundle: QueryBundle | None = None,  # noqa: ARG002 - as above
-    ) -> list[NodeWithScore]:
-        return nodes
-
-    async def _apostprocess_nodes(
-        self,
-        nodes: list[NodeWithScore],
-        query_bundle: QueryBundle | None = None,  # noqa: ARG002 - as above
-    ) -> list[NodeWithScore]:
-        return nodes
-
-
-class IdleRetriever(BaseRetriever):
-    """A retriever that finds the same nodes at once."""
-
-    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:  # noqa: ARG002 - as above
-        return NODES
 
 
 @dataclass(frozen=True)
@@ -121,15 +55,25 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--only", default="", help="rows whose name has this")
     arguments = parser.parse_args()
-    print("| no handlers | bare | pool of two | times |")
-    print("| --- | --- | --- | --- |")
-    for row in rows():
-        if arguments.only in row.name:
-            print(asyncio.run(measured(row, arguments.rounds)))
+    logging.disable()
+    with server() as served, asyncio.Runner() as loop:
+        chosen = [row for row in rows(served.url) if arguments.only in row.name]
+        print_table("nobody listens", chosen, arguments.rounds, loop)
+        with listeners():
+            print_table("a handler of spans and one of events", chosen, arguments.rounds, loop)
 
 
-def rows() -> list[Row]:
-    """Return what is measured."""
+def print_table(title: str, chosen: Sequence[Row], rounds: int, loop: asyncio.Runner) -> None:
+    """Measure and print a Markdown table."""
+    print(f"| {title} | bare | pool of two | added | times |")
+    print("| --- | --- | --- | --- | --- |")
+    for row in chosen:
+        print(loop.run(measured(row, rounds)))
+    print()
+
+
+def rows(url: str) -> list[Row]:
+    """Return what is measured, some of it at a server."""
     llms = IdleLLM(), FailoverLLM(targets=[IdleLLM(), IdleLLM()])
     ranks = IdleRerank(), FailoverRerank(targets=[IdleRerank(), IdleRerank()])
     finds = IdleRetriever(), FailoverRetriever([IdleRetriever(), IdleRetriever()])
@@ -146,6 +90,9 @@ def rows() -> list[Row]:
         Row("`retrieve`", _retrieve, *finds),
         Row("`aretrieve`", _aretrieve, *finds),
         Row(f"`retrieve`, index of {INDEXED} nodes", _retrieve, *_searches(), calls=10),
+        Row("`chat`, HTTP", _chat, *_clients(url), calls=20),
+        Row("`achat`, HTTP", _achat, *_clients(url), calls=20),
+        Row(f"`astream_chat`, {CHUNKS} chunks, HTTP", _astream, *_clients(url), calls=5),
     ]
 
 
@@ -153,6 +100,21 @@ def _searches() -> tuple[BaseRetriever, BaseRetriever]:
     nodes = [TextNode(text=text) for text in TEXTS[:INDEXED]]
     index = VectorStoreIndex(nodes, embed_model=_embedding())
     return index.as_retriever(), FailoverRetriever([index.as_retriever(), index.as_retriever()])
+
+
+def _clients(url: str) -> tuple[OpenAILike, FailoverLLM]:
+    bare, *targets = (
+        OpenAILike(
+            model="m",
+            api_base=url,
+            api_key="none",
+            is_chat_model=True,
+            max_retries=0,
+            max_tokens=CHUNKS,  # which the server takes for the chunks of a stream
+        )
+        for _ in range(3)
+    )
+    return bare, FailoverLLM(targets=targets)
 
 
 def _embedding() -> MockEmbedding:
@@ -167,8 +129,10 @@ async def measured(row: Row, rounds: int) -> str:
         if number:  # the first round warms up
             bare.append(seconds[0])
             pool.append(seconds[1])
-    ratio = median(own / its for own, its in zip(pool, bare, strict=True))
-    cells = (f"{median(own) * 1e6:.1f} µs" for own in (bare, pool))
+    pairs = list(zip(pool, bare, strict=True))
+    ratio = median(own / its for own, its in pairs)
+    added = [own - its for own, its in pairs]
+    cells = (f"{median(seconds) * 1e6:.1f} µs" for seconds in (bare, pool, added))
     return f"| {row.name} | {' | '.join(cells)} | {ratio:.2f}× |"
 
 
@@ -181,6 +145,10 @@ async def _seconds(row: Row, one: Any) -> float:
 
 async def _complete(llm: Any) -> None:
     llm.complete("hello")
+
+
+async def _chat(llm: Any) -> None:
+    llm.chat(HELLO)
 
 
 async def _achat(llm: Any) -> None:
