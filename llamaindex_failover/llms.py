@@ -24,6 +24,7 @@ from llamaindex_failover.components import Policy, build_router, instance_of
 from llamaindex_failover.instrumentation import traced, traced_by_child
 from llamaindex_failover.llm_abilities import described
 from llamaindex_failover.llm_calls import continued, fresh
+from llamaindex_failover.llm_identity import shaping
 from llamaindex_failover.llm_metadata import common_metadata
 from llamaindex_failover.llm_structured import StructuredPrediction
 from llamaindex_failover.llm_tools import ToolCalling
@@ -132,9 +133,13 @@ class FailoverLLM(ToolCalling, StructuredPrediction):
 
     @computed_field(repr=False)  # type: ignore[prop-decorator]
     @property
-    def models(self) -> list[str]:
-        """The targets' models, in order, by which caches tell this LLM from another."""
-        return [target.model or type(target.client).__name__ for target in self.router.targets]
+    def shaped_by(self) -> list[dict[str, Any]]:
+        """Each target's model and settings such as ``temperature``, no secret.
+
+        LlamaIndex's ingestion cache takes it out of the dump: an extractor must not get what
+        another LLM wrote.
+        """
+        return shaping(self.router.targets)
 
     @property
     def metadata(self) -> LLMMetadata:

@@ -133,6 +133,40 @@ def test_dumps_of_different_models_differ() -> None:
     assert one.to_dict() == from_urls(FailoverLLM, "http://b", model="m", api_key=KEY).to_dict()
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"temperature": 0.9},
+        {"max_tokens": 7},
+        {"reasoning_effort": "high"},
+        {"additional_kwargs": {"top_p": 0.5, "seed": 3}},
+        {"strict": True},
+    ],
+    ids=str,
+)
+def test_dumps_of_what_answers_otherwise_differ(options: dict[str, Any]) -> None:
+    # The ingestion cache keeps what extractors have an LLM write, and knows it by its dump.
+    plain = FailoverLLM.from_urls("http://a/v1", model="m")
+    other = FailoverLLM.from_urls("http://a/v1", model="m", **options)
+    same = FailoverLLM.from_urls("http://b/v1", model="m", api_key=KEY, timeout=3, **options)
+
+    assert plain.to_dict() != other.to_dict()
+    assert other.to_dict() == same.to_dict()
+    assert other.to_dict() == copy.deepcopy(other).to_dict()
+
+
+def test_what_a_dump_says_of_settings_holds_no_secret() -> None:
+    (child,) = FailoverLLM.from_urls("http://a/v1", model="m").router.targets
+    child.client.additional_kwargs = {"extra_headers": {"x": KEY}, "top_p": object(), "seed": 3}
+
+    assert KEY not in str(FailoverLLM(targets=[child]).to_dict())
+    assert FailoverLLM(targets=[child]).to_dict()["shaped_by"][0] == {
+        "model": "m",
+        "temperature": 0.1,
+        "seed": 3,
+    }
+
+
 @pytest.mark.parametrize("cls", CLASSES)
 def test_a_key_is_in_no_repr_dump_or_pickle(cls: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
