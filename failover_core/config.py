@@ -1,21 +1,20 @@
-"""From settings to targets: URLs in a list of targets, and the environment's variables."""
+"""From the environment's variables to the settings of a pool."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from itertools import chain, islice
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from tenacity import wait_exponential
 
 from failover_core.clients import PROVIDERS as CLIENTS
-from failover_core.clients import RerankEndpoint, clients_from_urls, own_urls
+from failover_core.clients import RerankEndpoint, own_urls
 from failover_core.errors import ConfigurationError
-from failover_core.policy import FailoverPolicy
-from failover_core.targets import Target
+from failover_core.policy import FailoverPolicy, ProbePolicy
+from failover_core.url_targets import split_urls
 
 N = TypeVar("N", int, float)
 
@@ -25,72 +24,12 @@ _SHORTEST = 0.001
 _NUMBERS: dict[type, str] = {int: "a whole number", float: "a number"}
 
 
-def with_url_clients(
-    targets: Iterable[Any] | None,
-    *,
-    model: str | None,
-    provider: str,
-    api_key: Any,
-    **options: Any,
-) -> list[Any]:
-    """Return the targets with each string replaced by HTTP clients of its URLs.
-
-    Args:
-        targets: objects, strings of one URL or several with commas between, and Targets of
-            either; a Target's name and limits go over to the client of its URL. None is the
-            vendor's own service, once for each key.
-        model: that the URLs serve.
-        provider: whose protocol they speak, such as ``"infinity"``.
-        api_key: one key for all, or a list or comma-separated string paired with the URLs.
-        options: for the clients, such as ``timeout``.
-
-    Raises:
-        ConfigurationError: a URL or an option cannot be used, or URLs come without a model.
-    """
-    if targets is None:
-        targets = own_urls(provider, api_key)
-    targets = [targets] if isinstance(targets, str) else list(targets)
-    urls_of = [split_urls(url) if (url := _url_in(target)) else [] for target in targets]
-    for place, (target, found) in enumerate(zip(targets, urls_of, strict=True)):
-        if _url_in(target) is not None and not found:
-            message = f"targets[{place}] is a string without a URL; write http://host:port"
-            raise ConfigurationError(message)
-    urls = list(chain.from_iterable(urls_of))
-    if not urls:
-        return targets
-    if model is None:
-        place = next(index for index, found in enumerate(urls_of) if found)
-        message = f"targets[{place}] is a URL; say with model=… what to ask it for"
-        raise ConfigurationError(message)
-    clients = iter(
-        clients_from_urls(urls, provider=provider, model=model, api_key=api_key, **options)
-    )
-    in_place: list[Any] = []
-    for target, found in zip(targets, urls_of, strict=True):
-        if isinstance(target, Target) and found:
-            in_place += [replace(target, client=client) for client in islice(clients, len(found))]
-        else:
-            in_place += islice(clients, len(found)) if found else [target]
-    return in_place
-
-
-def _url_in(target: Any) -> str | None:
-    """Return the string that a target is, or that a Target holds."""
-    given = target.client if isinstance(target, Target) else target
-    return given if isinstance(given, str) else None
-
-
-def split_urls(urls: str | Iterable[str]) -> list[str]:
-    """Return the single URLs of strings with commas between; spaces and empty parts fall out."""
-    texts = [urls] if isinstance(urls, str) else urls
-    return [part.strip() for text in texts for part in text.split(",") if part.strip()]
-
-
 def embedding_arguments(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the arguments of ``from_urls`` for embeddings, as the environment gives them.
 
     ``EMBEDDING_PROVIDER`` (default ``infinity``), ``EMBEDDING_MODEL``, ``EMBEDDING_DIMENSION``,
-    the provider's own variables (see ``PROVIDERS``) and those of ``policy_from_env``.
+    the provider's own variables (see ``PROVIDERS``), those of ``policy_from_env``, and the limits
+    of each target: ``REQUESTS_PER_MINUTE``, ``DAILY_REQUEST_LIMIT``.
 
     Raises:
         ConfigurationError: a variable is missing or cannot be read; the message names it.
@@ -133,7 +72,8 @@ def reranker_arguments(environ: Mapping[str, str] | None = None) -> dict[str, An
 def chat_arguments(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the arguments of ``from_urls`` for chat: ``OPENAI_BASE_URL``, ``OPENAI_API_KEY``.
 
-    The model has no variable of its own: ``from_env(model=…)`` names it.
+    The model has no variable of its own: ``from_env(model=…)`` names it. Policy and limits are
+    read as for embeddings.
 
     Raises:
         ConfigurationError: a variable is missing or cannot be read; the message names it.
@@ -143,6 +83,7 @@ def chat_arguments(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
         "urls": env.urls("OPENAI_BASE_URL"),
         "api_key": env.text("OPENAI_API_KEY"),
         "policy": policy_from_env(environ),
+        **_limits(env),
     }
 
 
@@ -152,6 +93,8 @@ def policy_from_env(environ: Mapping[str, str] | None = None) -> FailoverPolicy:
     ``REQUEST_TIMEOUT``: seconds of one attempt. ``MAX_RETRIES_PER_REQUEST``: further sends to
     the same target after the first, 0 included. ``BACKOFF_FACTOR``: seconds of the first
     backoff. ``MAX_CONSECUTIVE_FAILURES``: failures in a row that eject a target.
+    ``HEALTH_CHECK_INTERVAL``, ``HEALTH_CHECK_TIMEOUT``: seconds of a ``ProbePolicy``; either of
+    them turns active probes on.
 
     Raises:
         ConfigurationError: a variable cannot be read; the message names it.
@@ -168,6 +111,7 @@ def policy_from_env(environ: Mapping[str, str] | None = None) -> FailoverPolicy:
         settings["retry"]["wait"] = wait_exponential(multiplier=factor, max=8)
     if failures is not None:
         settings["breaker"]["consecutive_failures"] = failures
+    settings["probe"] = _probe(env)
     return FailoverPolicy.model_validate(settings)
 
 
@@ -215,8 +159,30 @@ def _server_arguments(env: _Environment, provider: str, url_variable: str | None
         "provider": provider,
         "api_key": api_key,
         "policy": policy_from_env(env.variables),
+        **_limits(env),
         **({} if timeout is None else {"timeout": timeout}),
     }
+
+
+def _limits(env: _Environment) -> dict[str, Any]:
+    limits = {
+        "requests_per_minute": env.number("REQUESTS_PER_MINUTE", float, lowest=_SHORTEST),
+        "requests_per_day": env.number("DAILY_REQUEST_LIMIT", int, lowest=1),
+    }
+    return {name: limit for name, limit in limits.items() if limit is not None}
+
+
+def _probe(env: _Environment) -> ProbePolicy | None:
+    times = {
+        "interval": env.number("HEALTH_CHECK_INTERVAL", float, lowest=_SHORTEST),
+        "timeout": env.number("HEALTH_CHECK_TIMEOUT", float, lowest=_SHORTEST),
+    }
+    given = {name: seconds for name, seconds in times.items() if seconds is not None}
+    try:
+        return ProbePolicy.model_validate(given) if given else None
+    except ConfigurationError as error:
+        message = f"HEALTH_CHECK_INTERVAL and HEALTH_CHECK_TIMEOUT contradict each other: {error}"
+        raise ConfigurationError(message) from None
 
 
 class _Environment:

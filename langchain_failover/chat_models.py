@@ -22,6 +22,7 @@ from failover_core.config import chat_arguments
 from failover_core.engine.drivers import arun, astream, run, stream
 from failover_core.engine.strategies import Strategy
 from failover_core.policy import FailoverPolicy
+from failover_core.url_targets import limited
 from langchain_failover.answers import Signature, is_content, signed
 from langchain_failover.bound import TRACING_ONLY, BoundSchema, BoundTools
 from langchain_failover.children import is_chat_model
@@ -87,7 +88,8 @@ class FailoverChatModel(Choosing, Described):
                 URLs. Without one, no key of the environment is sent either.
             policy: see ``FailoverPolicy``.
             strategy: see ``failover_core.Router``.
-            **client_options: for ``ChatOpenAI``, such as ``temperature``. Unless they say
+            **client_options: for ``ChatOpenAI``, such as ``temperature``, and limits of each
+                server, such as ``requests_per_minute`` (see ``Target``). Unless they say
                 otherwise: ``timeout=60`` (seconds), ``max_retries=0``, ``stream_usage=True``.
 
         Raises:
@@ -96,7 +98,9 @@ class FailoverChatModel(Choosing, Described):
         """
         from langchain_failover.url_chat import chat_models_from_urls  # noqa: PLC0415 - an extra
 
-        models = chat_models_from_urls(urls, model=model, api_key=api_key, **client_options)
+        models = limited(
+            chat_models_from_urls, urls, model=model, api_key=api_key, **client_options
+        )
         return cls(targets=models, policy=policy, strategy=strategy)
 
     @classmethod

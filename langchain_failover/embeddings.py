@@ -32,6 +32,7 @@ from failover_core.engine.strategies import Strategy
 from failover_core.errors import ConfigurationError
 from failover_core.policy import FailoverPolicy
 from failover_core.targets import Target
+from failover_core.url_targets import limited
 from langchain_failover.child_embeddings import ChildEmbeddings
 from langchain_failover.choices import preferred
 from langchain_failover.pool import Pool, UrlPooled
@@ -138,14 +139,15 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
             **options: further fields of this class (``dimension``, ``space``, ``verify``,
                 ``tolerance``, ``batch_size``, ``spread``, ``cache``, ``show_progress``), and
                 options of the clients, such as ``timeout`` (see
-                ``failover_core.clients.ClientOptions``).
+                ``failover_core.clients.ClientOptions``), and limits of each server, such as
+                ``requests_per_minute`` (see ``Target``).
 
         Raises:
             ConfigurationError: a URL, a key or a setting cannot be used.
         """
         own = {name: options.pop(name) for name in _OWN if name in options}
-        clients = clients_from_urls(
-            urls, model=model, provider=provider, api_key=api_key, **options
+        clients = limited(
+            clients_from_urls, urls, model=model, provider=provider, api_key=api_key, **options
         )
         return cls(
             targets=clients,

@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Self
 from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from failover_core.children import adapted_targets, warn_about_children
-from failover_core.config import with_url_clients
 from failover_core.engine.strategies import Strategy
 from failover_core.errors import ConfigurationError
 from failover_core.policy import FailoverPolicy, Settings
 from failover_core.router import Router
 from failover_core.targets import Target
+from failover_core.url_targets import with_url_clients
 
 
 class Pool(tuple[Target, ...]):  # noqa: SLOT001 - it does carry attributes

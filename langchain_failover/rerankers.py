@@ -25,6 +25,7 @@ from failover_core.reranking import (
     RerankClient,
     Reranker,
 )
+from failover_core.url_targets import limited
 from langchain_failover.choices import begin
 from langchain_failover.compressors import Compression
 from langchain_failover.pool import Pool, UrlPooled
@@ -128,15 +129,16 @@ class FailoverReranker(BaseDocumentCompressor, UrlPooled):
             policy: see ``FailoverPolicy``.
             strategy: see ``failover_core.Router``.
             **options: further fields of this class (``normalize``, ``calibrations``,
-                ``batch_size``, ``spread``, ``on_exhausted``), and options of the clients, such as
-                ``timeout`` (see ``failover_core.clients.ClientOptions``).
+                ``batch_size``, ``spread``, ``on_exhausted``), options of the clients, such as
+                ``timeout`` (see ``failover_core.clients.ClientOptions``), and limits of each
+                server, such as ``requests_per_minute`` (see ``Target``).
 
         Raises:
             ConfigurationError: a URL, a key or a setting cannot be used.
         """
         own = {name: options.pop(name) for name in _OWN if name in options}
-        clients = clients_from_urls(
-            urls, model=model, provider=provider, api_key=api_key, **options
+        clients = limited(
+            clients_from_urls, urls, model=model, provider=provider, api_key=api_key, **options
         )
         return cls(
             targets=clients,

@@ -12,7 +12,7 @@ from pydantic import Field, PlainValidator, PrivateAttr, SkipValidation, compute
 
 from failover_core import Router, Strategy
 from failover_core.children import check_one_model
-from failover_core.config import embedding_arguments, with_url_clients
+from failover_core.config import embedding_arguments
 from failover_core.embedding import (
     TOLERANCE,
     Embedder,
@@ -24,6 +24,7 @@ from failover_core.embedding import (
 from failover_core.embedding.cache import Cache, cache_of
 from failover_core.embedding.progress import arunning, running
 from failover_core.targets import model_of
+from failover_core.url_targets import limited, with_url_clients
 from llamaindex_failover.child_embedding import adapted
 from llamaindex_failover.choices import preferred
 from llamaindex_failover.components import FailoverComponent, Policy, build_router, child_of
@@ -152,16 +153,16 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
             policy: a FailoverPolicy or a dict of its settings.
             strategy: in which order targets are considered.
             **options: further fields of this class, such as ``space`` or ``embeddings_cache``,
-                and options of the clients, such as ``timeout`` in seconds; see
-                ``ClientSettings``.
+                options of the clients, such as ``timeout`` in seconds (see ``ClientSettings``),
+                and limits of each server, such as ``requests_per_minute`` (see ``Target``).
 
         Raises:
             ConfigurationError: a URL, key or option cannot be used.
         """
         own = {name: options.pop(name) for name in cls.model_fields.keys() & options.keys()}
         return cls(
-            targets=with_url_clients(
-                urls, model=model, provider=provider, api_key=api_key, **options
+            targets=limited(
+                with_url_clients, urls, model=model, provider=provider, api_key=api_key, **options
             ),
             model_name=model,
             dimension=dimension,

@@ -12,7 +12,7 @@ from pydantic import Field, PrivateAttr
 
 from failover_core import ConfigurationError, Router, Strategy
 from failover_core.children import UnfitError
-from failover_core.config import reranker_arguments, with_url_clients
+from failover_core.config import reranker_arguments
 from failover_core.reranking import (
     Calibration,
     Groups,
@@ -21,6 +21,7 @@ from failover_core.reranking import (
     RerankClient,
     Reranker,
 )
+from failover_core.url_targets import limited, with_url_clients
 from llamaindex_failover.child_rerankers import ChildReranker
 from llamaindex_failover.choices import begin
 from llamaindex_failover.components import FailoverComponent, Policy, build_router
@@ -155,16 +156,17 @@ class FailoverRerank(FailoverComponent, BaseNodePostprocessor):
             policy: a FailoverPolicy or a dict of its settings.
             strategy: in which order targets are considered.
             **options: further fields of this class (``normalize``, ``calibrations``,
-                ``batch_size``, ``spread``, ``on_exhausted``), and options of the clients, such as
-                ``timeout`` in seconds (see ``ClientSettings``).
+                ``batch_size``, ``spread``, ``on_exhausted``), options of the clients, such as
+                ``timeout`` in seconds (see ``ClientSettings``), and limits of each server, such
+                as ``requests_per_minute`` (see ``Target``).
 
         Raises:
             ConfigurationError: a URL, key or option cannot be used.
         """
         own = {name: options.pop(name) for name in _OWN if name in options}
         return cls(
-            targets=with_url_clients(
-                urls, model=model, provider=provider, api_key=api_key, **options
+            targets=limited(
+                with_url_clients, urls, model=model, provider=provider, api_key=api_key, **options
             ),
             model=model,
             top_n=top_n,

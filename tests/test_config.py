@@ -9,17 +9,16 @@ import pytest
 from pydantic import SecretStr
 from tenacity import RetryCallState
 
-from failover_core import ConfigurationError, FailoverPolicy, Router, Target
+from failover_core import ConfigurationError, FailoverPolicy, ProbePolicy, Router, Target
 from failover_core.children import check_one_model, warn_about_children
 from failover_core.config import (
     chat_arguments,
     embedding_arguments,
     policy_from_env,
     reranker_arguments,
-    split_urls,
-    with_url_clients,
 )
 from failover_core.testing import ScriptedClient
+from failover_core.url_targets import limited, split_urls, with_url_clients
 
 EMBEDDING = {"INFINITY_BASE_URL": "http://a:7997,http://b:7997", "EMBEDDING_MODEL": "bge"}
 RERANKER = {"INFINITY_BASE_URL": "http://a:7997", "RERANKER_MODEL": "ranker"}
@@ -234,6 +233,54 @@ def test_the_policy_reads_its_variables_and_an_explicit_zero_survives() -> None:
     assert policy.retry.wait(state) == 0
 
 
+def test_either_variable_of_health_checks_turns_probes_on() -> None:
+    both = policy_from_env({"HEALTH_CHECK_INTERVAL": "30", "HEALTH_CHECK_TIMEOUT": "2.5"})
+
+    assert both.probe == ProbePolicy(interval=30, timeout=2.5)
+    assert policy_from_env({"HEALTH_CHECK_INTERVAL": "30"}).probe == ProbePolicy(interval=30)
+    assert policy_from_env({"HEALTH_CHECK_TIMEOUT": "2"}).probe == ProbePolicy(timeout=2)
+    assert policy_from_env({"HEALTH_CHECK_TIMEOUT": " "}).probe is None
+
+
+@pytest.mark.parametrize("variable", ["HEALTH_CHECK_INTERVAL", "HEALTH_CHECK_TIMEOUT"])
+def test_health_checks_that_outlast_their_interval_are_refused(variable: str) -> None:
+    value = {"HEALTH_CHECK_INTERVAL": "3", "HEALTH_CHECK_TIMEOUT": "90"}[variable]
+    with pytest.raises(ConfigurationError, match=f"{variable}.*lower the first or raise"):
+        policy_from_env({variable: value})
+
+
+@pytest.mark.parametrize(
+    ("read", "variables"),
+    [(embedding_arguments, EMBEDDING), (reranker_arguments, RERANKER), (chat_arguments, CHAT)],
+)
+def test_limits_are_those_of_each_target(
+    read: Callable[[dict[str, str]], Any], variables: dict[str, str]
+) -> None:
+    arguments = read(variables | {"REQUESTS_PER_MINUTE": "0.5", "DAILY_REQUEST_LIMIT": "1000"})
+
+    assert (arguments["requests_per_minute"], arguments["requests_per_day"]) == (0.5, 1000)
+    assert not read(variables).keys() & {"requests_per_minute", "requests_per_day"}
+
+
+def test_limits_go_to_every_target_and_the_rest_to_their_clients() -> None:
+    urls = [Target("http://a:1", name="alpha"), "http://b:2"]
+    made = limited(
+        with_url_clients,
+        urls,
+        model="m",
+        provider="tei",
+        api_key=None,
+        timeout=3,
+        max_concurrency=2,
+    )
+
+    assert [target.label for target in made] == ["alpha", "b:2"]
+    assert [target.max_concurrency for target in made] == [2, 2]
+    assert [target.client.default_attempt_timeout for target in made] == [3, 3]
+    with pytest.raises(ConfigurationError, match="Target 'alpha': requests_per_day is 0"):
+        limited(with_url_clients, urls, model="m", provider="tei", api_key=None, requests_per_day=0)
+
+
 def test_retries_are_sends_after_the_first() -> None:
     assert policy_from_env({"MAX_RETRIES_PER_REQUEST": "2"}).retry.attempts == 3
 
@@ -273,6 +320,13 @@ def test_the_real_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch
         (policy_from_env, "MAX_RETRIES_PER_REQUEST", "1.5"),
         (policy_from_env, "BACKOFF_FACTOR", "-0.1"),
         (policy_from_env, "MAX_CONSECUTIVE_FAILURES", "0"),
+        (policy_from_env, "HEALTH_CHECK_INTERVAL", "0"),
+        (policy_from_env, "HEALTH_CHECK_INTERVAL", "often"),
+        (policy_from_env, "HEALTH_CHECK_TIMEOUT", "inf"),
+        (embedding_arguments, "REQUESTS_PER_MINUTE", "0"),
+        (reranker_arguments, "REQUESTS_PER_MINUTE", "many"),
+        (chat_arguments, "DAILY_REQUEST_LIMIT", "1e3"),
+        (chat_arguments, "DAILY_REQUEST_LIMIT", "-5"),
     ],
 )
 def test_a_variable_that_cannot_be_used_is_named(

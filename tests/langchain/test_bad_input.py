@@ -129,11 +129,13 @@ def test_from_env_builds_a_target_for_each_url(cls: Any, monkeypatch: pytest.Mon
     if model:
         monkeypatch.setenv(model, "m")
     monkeypatch.setenv("REQUEST_TIMEOUT", "7")
+    monkeypatch.setenv("DAILY_REQUEST_LIMIT", "9")
 
     pool = cls.from_env(**arguments)
 
     assert [target.name for target in pool.router.targets] == ["a:1", "b:2"]
     assert pool.router.policy.attempt_timeout == 7
+    assert [target.requests_per_day for target in pool.router.targets] == [9, 9]
 
 
 @pytest.mark.parametrize("cls", ENVIRONMENT)
