@@ -1,4 +1,4 @@
 """What is measured: each module has a ``measure(effort)`` that returns a section of the page."""
 
-NAMES = ("healthy", "cold")
+NAMES = ("healthy", "dead_primary", "cold")
 """Of the modules, in the order of the page."""
