@@ -115,6 +115,7 @@ def _start(
     thread: _IoThread, work: Coroutine[Any, Any, T], future: Future[T], context: contextvars.Context
 ) -> None:
     task = thread.loop.create_task(_carry_out(work, future), context=context)
+    task.add_done_callback(lambda _: work.close())  # it may be cancelled before it has begun
 
     def cancel(future: Future[T]) -> None:
         if future.cancelled():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -108,3 +110,15 @@ async def test_a_cancelled_caller_cancels_the_work() -> None:
     with pytest.raises(asyncio.CancelledError):
         await caller
     assert await asyncio.to_thread(is_cancelled.wait, 5)
+
+
+def test_what_is_cancelled_before_it_begins_is_closed() -> None:
+    async def block() -> None:
+        time.sleep(0.05)  # noqa: ASYNC251 - so that the others come in one go
+
+    blocked = submit(block())
+    work = asyncio.sleep(60)
+    submit(work).cancel()
+    blocked.result()
+    submit(asyncio.sleep(0)).result()
+    assert inspect.getcoroutinestate(work) == inspect.CORO_CLOSED
