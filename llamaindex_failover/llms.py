@@ -20,6 +20,7 @@ from pydantic import PrivateAttr, computed_field
 
 from failover_core import Router, Strategy
 from failover_core.config import chat_arguments
+from failover_core.url_targets import limited
 from llamaindex_failover.components import Policy, build_router, instance_of
 from llamaindex_failover.instrumentation import traced, traced_by_child
 from llamaindex_failover.llm_abilities import described
@@ -108,6 +109,7 @@ class FailoverLLM(ToolCalling, StructuredPrediction):
             **client_options: fields of ``OpenAILike``, such as ``context_window``,
                 ``is_function_calling_model``, ``temperature`` or ``timeout``. Unless
                 ``additional_kwargs`` say otherwise, servers are asked for the tokens of streams.
+                Also limits of each server, such as ``requests_per_minute``; see ``Target``.
 
         Raises:
             ConfigurationError: a URL, key or option cannot be used.
@@ -115,7 +117,7 @@ class FailoverLLM(ToolCalling, StructuredPrediction):
         """
         from llamaindex_failover.url_llm import llms_from_urls  # noqa: PLC0415 - an extra
 
-        targets = llms_from_urls(urls, model=model, api_key=api_key, **client_options)
+        targets = limited(llms_from_urls, urls, model=model, api_key=api_key, **client_options)
         return cls(targets=targets, policy=policy, strategy=strategy)
 
     @classmethod

@@ -269,10 +269,11 @@ def test_from_env_reads_urls_keys_and_models(
         monkeypatch.setenv(name, "m")
     monkeypatch.setenv("RERANKER_DEFAULT_TOP_K", "3")
     monkeypatch.setenv("MAX_CONSECUTIVE_FAILURES", "2")
+    monkeypatch.setenv("DAILY_REQUEST_LIMIT", "9")
 
     built = cls.from_env(model="m")
 
-    assert len(built.router.targets) == 2
+    assert [target.requests_per_day for target in built.router.targets] == [9, 9]
     assert built.router.policy.breaker.consecutive_failures == 2
     assert getattr(built, "top_n", 3) == 3
     assert use(built)
