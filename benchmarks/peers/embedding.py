@@ -22,6 +22,7 @@ from benchmarks.servers import texts
 
 ARRAY = "httpx + base64 + numpy"
 LISTS = f"{ARRAY}, as lists"
+BRIDGED = f"httpx-aiohttp{LISTS.removeprefix('httpx')}"
 WITHIN = f"{LISTS}, within a BaseEmbedding"
 LANGCHAIN_OPENAI = "langchain-openai"
 LLAMAINDEX_OPENAI = "llama-index OpenAI"
@@ -61,9 +62,13 @@ def peer_turn(name: str, url: str, job: Job) -> Turn:
     return embed_turn(PEERS[name](url), job)
 
 
-def _bare(url: str, finish: Callable[[NDArray[np.float32]], object]) -> Embeds:
+def _bare(
+    url: str,
+    finish: Callable[[NDArray[np.float32]], object],
+    build: Callable[..., httpx.AsyncClient] = httpx.AsyncClient,
+) -> Embeds:
     plain = httpx.Client(timeout=_SECONDS, limits=_KEEPING)
-    shared = httpx.AsyncClient(timeout=_SECONDS, limits=_KEEPING)
+    shared = build(timeout=_SECONDS, limits=_KEEPING)
 
     def sync(given: list[str]) -> object:
         parts = [_vectors(plain.post(**_request(url, part))) for part in _batches(given)]
@@ -137,7 +142,12 @@ def _lists(vectors: NDArray[np.float32]) -> object:
     return vectors.tolist()
 
 
-def _langchain_openai(url: str) -> Embeds:
+def _bridged(url: str) -> Embeds:
+    return _bare(url, _lists, import_module("httpx_aiohttp").HttpxAiohttpClient)
+
+
+def langchain_openai(url: str) -> Any:
+    """Return LangChain's class for servers that speak as OpenAI's."""
     options = {
         "model": "m",
         "base_url": url,
@@ -145,7 +155,7 @@ def _langchain_openai(url: str) -> Embeds:
         "check_embedding_ctx_length": False,  # it would download a tokeniser
         "chunk_size": BATCH,
     }
-    return of_langchain(import_module("langchain_openai").OpenAIEmbeddings(**options))
+    return import_module("langchain_openai").OpenAIEmbeddings(**options)
 
 
 def _llamaindex_openai(url: str) -> Embeds:
@@ -170,7 +180,8 @@ PEERS: dict[str, Callable[[str], Embeds]] = {
     ARRAY: lambda url: _bare(url, lambda vectors: vectors),
     LISTS: lambda url: _bare(url, _lists),
     WITHIN: lambda url: of_llamaindex(Within(bare=_bare(url, _lists), embed_batch_size=BATCH)),
-    LANGCHAIN_OPENAI: _langchain_openai,
+    BRIDGED: _bridged,
+    LANGCHAIN_OPENAI: lambda url: of_langchain(langchain_openai(url)),
     LLAMAINDEX_OPENAI: _llamaindex_openai,
     LITELLM: _litellm,
 }

@@ -71,8 +71,8 @@ def measure(effort: Effort) -> Iterator[tuple[Table, Plot]]:
         rounds = effort.of(31, quick=3)
         idle = {job.name: _found("", job, workers, rounds) for job in jobs(effort, 100)}
         yield _shown("chat-idle", "LangChain, a chat model that does nothing", idle, IDLE)
-        rounds = effort.of(11, quick=2)
-        http = {job.name: _found(running.url, job, workers, rounds) for job in jobs(effort, 20)}
+        rounds, calls = effort.of(11, quick=1), effort.of(20, quick=10)
+        http = {job.name: _found(running.url, job, workers, rounds) for job in jobs(effort, calls)}
         rounds = effort.of(5, quick=1)
         for job in crowds(effort):
             http[job.name] = _found(running.url, job, workers, rounds)

@@ -22,6 +22,7 @@ from benchmarks.harness.records import (
 from benchmarks.harness.turns import Laps, Turn, take_turns
 from benchmarks.peers.embedding import (
     ARRAY,
+    BRIDGED,
     LANGCHAIN_OPENAI,
     LISTS,
     LITELLM,
@@ -31,6 +32,7 @@ from benchmarks.peers.embedding import (
     WITHIN,
     Embeds,
     embed_turn,
+    langchain_openai,
     of_langchain,
     of_llamaindex,
     peer_turn,
@@ -45,13 +47,16 @@ from llamaindex_failover import FailoverEmbedding
 
 CORE = "Failover, its core alone (arrays)"
 LANGCHAIN = "FailoverEmbeddings (LangChain)"
+WRAPPED = "FailoverEmbeddings over langchain-openai"
 LLAMAINDEX = "FailoverEmbedding (LlamaIndex)"
 NAMES = (
     LISTS,
     ARRAY,
+    BRIDGED,
     CORE,
     LANGCHAIN,
     LANGCHAIN_OPENAI,
+    WRAPPED,
     LITELLM,
     WITHIN,
     LLAMAINDEX,
@@ -93,7 +98,11 @@ def measure(effort: Effort) -> Iterator[tuple[Table, Plot]]:
             job.name: take_turns(dict(_turns(running.url, job, apart)), rounds)
             for job, rounds in jobs(effort)
         }
-        measured = NAMES if effort is Effort.FULL else (LISTS, LANGCHAIN, LANGCHAIN_OPENAI)
+        measured = (
+            _names("10,000 texts")
+            if effort is Effort.FULL
+            else (LISTS, LANGCHAIN, LANGCHAIN_OPENAI)
+        )
         count = effort.of(MANY, quick=1_000)
         peaks = {name: alone(peak_of, name, running.url, count) for name in measured}
     title = f"Embedding over HTTP, {DIMENSION} dimensions, in requests of 256"
@@ -104,7 +113,7 @@ def measure(effort: Effort) -> Iterator[tuple[Table, Plot]]:
 
 
 def _turns(url: str, job: Job, apart: Worker) -> Iterator[tuple[str, Turn | None]]:
-    for name in NAMES:
+    for name in _names(job.name):
         if name in APART:
             if job.size < MANY:
                 yield name, apart.turn(peer_turn, name, url, job)
@@ -117,7 +126,12 @@ def _rows(found: Found) -> Iterator[Row]:
     for job, laps in found.items():
         is_skipped = LITELLM in found[BATCH] and LITELLM not in laps
         absent = TOO_SLOW if is_skipped else NOT_INSTALLED
-        yield from rows_beside(LISTS, laps, NAMES, job=job, absent=absent)
+        yield from rows_beside(LISTS, laps, _names(job), job=job, absent=absent)
+
+
+def _names(job: str) -> list[str]:
+    """Return who can do a job: the bridge to aiohttp is there for coroutines only."""
+    return [name for name in NAMES if name != BRIDGED or job.endswith("async")]
 
 
 def _build(name: str) -> Callable[[str], Embeds]:
@@ -135,9 +149,14 @@ def _core(url: str) -> Embeds:
     )
 
 
+def _wrapped(url: str) -> Embeds:
+    return of_langchain(FailoverEmbeddings(targets=[langchain_openai(url), langchain_openai(url)]))
+
+
 _OURS: dict[str, Callable[[str], Embeds]] = {
     CORE: _core,
     LANGCHAIN: lambda url: of_langchain(FailoverEmbeddings.from_urls([url, url], model="m")),
+    WRAPPED: _wrapped,
     LLAMAINDEX: lambda url: of_llamaindex(FailoverEmbedding.from_urls([url, url], model="m")),
 }
 
