@@ -32,7 +32,7 @@ LOOP = asyncio.Runner()
 
 
 class Ready(BaseEmbedding):
-    """An embedding whose vectors are there already."""
+    """An embedding whose vectors are there already, and equal, as the canary may be any of them."""
 
     dimension: int
     _vectors: list[list[float]] = PrivateAttr(default_factory=list)
@@ -40,7 +40,7 @@ class Ready(BaseEmbedding):
     def model_post_init(self, context: Any, /) -> None:
         """Make the vectors."""
         super().model_post_init(context)
-        self._vectors = [[0.1 + number] * self.dimension for number in range(COUNT)]
+        self._vectors = [[0.1] * self.dimension for _ in range(COUNT)]
 
     def _get_query_embedding(self, query: str) -> list[float]:
         return self._get_text_embedding(query)
