@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from failover_core.clients.io_thread import _Mailbox, result_of, submit
+from failover_core.clients.io_thread import _io_thread, _Mailbox, result_of, submit
 
 
 class Loop(asyncio.SelectorEventLoop):
@@ -113,12 +112,13 @@ async def test_a_cancelled_caller_cancels_the_work() -> None:
 
 
 def test_what_is_cancelled_before_it_begins_is_closed() -> None:
-    async def block() -> None:
-        time.sleep(0.05)  # noqa: ASYNC251 - so that the others come in one go
-
-    blocked = submit(block())
+    mailbox = _io_thread().mailbox
+    is_full = threading.Event()
+    mailbox.put(is_full.wait)
+    mailbox.put(partial(mailbox.put, int))  # the mailbox is emptied again before tasks begin
     work = asyncio.sleep(60)
     submit(work).cancel()
-    blocked.result()
-    submit(asyncio.sleep(0)).result()
+    is_full.set()
+    for _ in range(2):
+        submit(asyncio.sleep(0)).result()
     assert inspect.getcoroutinestate(work) == inspect.CORO_CLOSED
