@@ -8,6 +8,8 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NoReturn
 
+from pydantic import BaseModel
+
 from failover_core.errors import ConfigurationError
 from failover_core.policy import FailoverPolicy
 
@@ -213,7 +215,8 @@ def as_targets(targets: Iterable[Any], *, pool: str) -> tuple[Target, ...]:
     Raises:
         ConfigurationError: there is no target, or two were given the same name.
     """
-    if isinstance(targets, (str, bytes)) or not isinstance(targets, Iterable):
+    # An object of pydantic, as many clients are, can be iterated over, but yields its fields.
+    if isinstance(targets, str | bytes | BaseModel) or not isinstance(targets, Iterable):
         message = f"pool {pool!r}: targets must be a list, not {type(targets).__name__}"
         raise ConfigurationError(message)
     wrapped = [item if isinstance(item, Target) else Target(item) for item in targets]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Self
 
-from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from failover_core.children import adapted_targets, warn_about_children
 from failover_core.engine.strategies import Strategy
@@ -79,7 +79,7 @@ class Pooled(Settings):
     @field_validator("targets", mode="plain")
     @classmethod
     def _read_targets(cls, given: Any) -> Any:
-        if not isinstance(given, Iterable):
+        if isinstance(given, BaseModel) or not isinstance(given, Iterable):
             message = f"{cls.__name__}: targets must be a list, not {type(given).__name__}"
             raise ConfigurationError(message)
         return given if isinstance(given, Pool | str) else list(given)

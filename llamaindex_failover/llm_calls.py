@@ -11,6 +11,7 @@ from llama_index.core.callbacks.token_counting import get_tokens_from_response
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from pydantic import PrivateAttr
 
+from failover_core import ConfigurationError
 from failover_core.abilities import Differences
 from failover_core.engine.call import Call
 from failover_core.engine.drivers import arun, astream, run, stream
@@ -202,16 +203,31 @@ def _charge(call: Call, response: Response | None) -> None:
 
 
 def fresh(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """Return copies for one attempt: LLMs append to the list and change messages in it."""
-    return [
-        message.model_copy(
-            update={
-                "blocks": list(message.blocks),
-                "additional_kwargs": dict(message.additional_kwargs),
-            }
-        )
-        for message in messages
-    ]
+    """Return copies for one attempt: LLMs append to the list and change messages in it.
+
+    Raises:
+        ConfigurationError: they are no list of messages, which is no target's fault.
+    """
+    try:
+        return [
+            message.model_copy(
+                update={
+                    "blocks": list(message.blocks),
+                    "additional_kwargs": dict(message.additional_kwargs),
+                }
+            )
+            for message in messages
+        ]
+    except (AttributeError, TypeError):
+        raise ConfigurationError(_no_messages(messages)) from None
+
+
+def _no_messages(given: Any) -> str:
+    where = "messages"
+    if isinstance(given, list | tuple):
+        place = next(n for n, one in enumerate(given) if not isinstance(one, ChatMessage))
+        where, given = f"messages[{place}]", given[place]
+    return f"{where} is {type(given).__name__}; give a list of ChatMessage objects of LlamaIndex"
 
 
 def continued(messages: Sequence[ChatMessage], text: str) -> list[ChatMessage]:

@@ -28,7 +28,7 @@ KEY = "sk-canary 0123456789"
 BAD: list[tuple[type[Any], dict[str, Any], str]] = [
     (FailoverChatModel, {"targets": []}, "targets is empty"),
     (FailoverChatModel, {"targets": None}, "targets must be a list, not NoneType"),
-    (FailoverChatModel, {"targets": Told()}, "targets"),
+    (FailoverChatModel, {"targets": Told()}, "targets must be a list, not Told"),
     (FailoverChatModel, {"targets": [Told(), "x"]}, r"targets\[1\] \('str'\) is str; .*from_urls"),
     (FailoverChatModel, {"targets": [Told]}, r"targets\[0\] .* is the class Told; pass an inst"),
     (FailoverChatModel, {"targets": [EMBEDDINGS]}, "DeterministicFakeEmbedding; pass a chat model"),

@@ -63,6 +63,7 @@ def test_each_class_is_what_llamaindex_expects() -> None:
     [
         (lambda: FailoverLLM(targets=[]), "targets is empty"),
         (lambda: FailoverLLM(targets="http://a"), "must be a list"),
+        (lambda: FailoverLLM(targets=MockLLM()), "must be a list, not MockLLM"),  # type: ignore[arg-type]
         (lambda: FailoverLLM(targets=["http://a"]), r"targets\[0\].*from_urls"),
         (lambda: FailoverLLM(targets=[MockLLM(), object()]), r"targets\[1\] .*object; give an LLM"),
         (lambda: FailoverLLM(targets=[MockLLM]), "the class MockLLM"),

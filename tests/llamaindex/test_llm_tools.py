@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from llama_index.core.llms.structured_llm import StructuredLLM
 from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel
 
-from failover_core import AllTargetsFailedError
+from failover_core import AllTargetsFailedError, ConfigurationError
 from failover_core.testing import FaultServer
 from failover_core.testing.faults import Status
 from llamaindex_failover import FailoverLLM
@@ -86,6 +87,47 @@ async def test_the_callers_history_is_never_changed(llm: FailoverLLM, pair: Serv
             "Hi",
             QUESTION,
         ]
+
+
+@pytest.mark.parametrize(
+    ("messages", "kind"),
+    [
+        ("Hello", "str"),
+        ([{"role": "user", "content": "Hello"}], "dict"),
+        (ChatMessage("Hello"), "ChatMessage"),
+        ([ChatMessage("Hello"), "Hello"], "str"),
+        (None, "NoneType"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("door", ["chat", "achat", "stream_chat", "astream_chat"])
+async def test_what_is_no_conversation_is_refused_and_no_target_is_blamed(
+    door: str, messages: Any, kind: str
+) -> None:
+    llm = FailoverLLM(targets=[MockFunctionCallingLLM(), MockFunctionCallingLLM()])
+
+    with pytest.raises(ConfigurationError, match=rf"\b{kind}\b.* ChatMessage"):
+        await _read(getattr(llm, door)(messages))
+
+    assert llm.router.status().requests == 1
+    assert [target.failures for target in llm.router.status().targets] == [0, 0]
+
+
+async def _read(answer: Any) -> None:
+    if inspect.isawaitable(answer):
+        answer = await answer
+    if inspect.isgenerator(answer):
+        list(answer)
+    if inspect.isasyncgen(answer):
+        _ = [chunk async for chunk in answer]
+
+
+def test_a_history_that_is_no_conversation_is_refused_too() -> None:
+    llm = FailoverLLM(targets=[MockFunctionCallingLLM()])
+    history: Any = [{"role": "user"}]
+
+    with pytest.raises(ConfigurationError, match=r"dict.* ChatMessage"):
+        llm.chat_with_tools([Weather().tool], "Hello", chat_history=history)
 
 
 class Rewriting(MockFunctionCallingLLM):
