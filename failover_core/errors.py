@@ -188,7 +188,7 @@ class PartialEmbeddingError(FailoverError):
         self.errors = {start + index: error for index, error in self.errors.items()}
 
     def __str__(self) -> str:
-        shown = _some([f"texts[{index}]" for index in self.errors])
+        shown = some([f"texts[{index}]" for index in self.errors])
         return (
             f"{len(self.errors)} of {len(self.errors) + len(self.results)} texts could not be "
             f"embedded ({shown}); the vectors of the others are in .results and what went "
@@ -223,7 +223,7 @@ class OutOfStepError(FailoverError):
 
     def __str__(self) -> str:
         behind = [
-            f"{name!r} {what} {_some([repr(one) for one in ids])}"
+            f"{name!r} {what} {some([repr(one) for one in ids])}"
             for what, stores in (("lacks", self.lacking), ("still has", self.surplus))
             for name, ids in stores.items()
         ]
@@ -238,7 +238,8 @@ _SHOWN = 5
 """Texts, or ids, that a message names."""
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many more there are."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
 

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
+from pydantic import ValidationError
 
 from failover_core.children import UnfitError, adapted_targets
 from failover_core.engine.strategies import Strategy
@@ -179,12 +180,23 @@ class PairedStores(VectorStore):
 class _Documents(Holder):
     store: VectorStore
 
-    def held(self, ids: Collection[str]) -> Steps[dict[str, Document] | None]:
+    def held(self, ids: Collection[str]) -> Steps[dict[str, Document | None] | None]:
         try:
             documents = yield Step(self.store, "get_by_ids", list(ids))
         except NotImplementedError:
             return None
+        except ValidationError:  # of Chroma, to a document without metadata
+            return (yield from self._held_in_halves(list(ids)))
         return {document.id: document for document in documents}
+
+    def _held_in_halves(self, ids: list[str]) -> Steps[dict[str, Document | None]]:
+        """Return what the store has of some items, among them one that it cannot give back."""
+        if len(ids) == 1:
+            return {ids[0]: None}
+        middle = len(ids) // 2
+        first = yield from self.held(ids[:middle])
+        second = yield from self.held(ids[middle:])
+        return (first or {}) | (second or {})
 
     def add(self, items: Mapping[str, Document], options: Mapping[str, Any]) -> Steps[None]:
         copies = [
@@ -198,8 +210,11 @@ class _Documents(Holder):
             message = f"the store says that it did not delete {len(ids)} documents"
             raise TargetError(message)
 
-    def are_alike(self, held: Document, item: Document) -> bool:
-        return (held.page_content, held.metadata) == (item.page_content, item.metadata)
+    def are_alike(self, held: Document | None, item: Document) -> bool:
+        return held is not None and (held.page_content, held.metadata) == (
+            item.page_content,
+            item.metadata,
+        )
 
 
 def _removal(ids: Sequence[str] | None, options: dict[str, Any]) -> Removal:

@@ -22,7 +22,10 @@ class Holder(ABC):
 
     @abstractmethod
     def held(self, ids: Collection[str]) -> Steps[dict[str, Any] | None]:
-        """Return what the store has of some items; None if it cannot be asked."""
+        """Return what the store has of some items; None if it cannot be asked.
+
+        An item that it has, but cannot give back, is None.
+        """
 
     @abstractmethod
     def add(self, items: Mapping[str, Any], options: Mapping[str, Any]) -> Steps[None]:

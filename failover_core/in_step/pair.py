@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from failover_core.errors import ConfigurationError, OutOfStepError
+from failover_core.errors import ConfigurationError, OutOfStepError, TargetError, some
 from failover_core.in_step.changes import Addition, Change, Holder
 from failover_core.in_step.steps import Steps, awalk, walk
 from failover_core.targets import Target
@@ -74,6 +74,7 @@ class InStep:
 
         Raises:
             OutOfStepError: a store failed.
+            TargetError: no store that has an item can give it back.
         """
         self.make()
         if wanted := list(ids):
@@ -88,8 +89,11 @@ class InStep:
     def _found(self, ids: list[str]) -> Steps[dict[str, Any]]:
         found: dict[str, Any] = {}
         for side in self._sides:
-            held = yield from side.holder.held(ids)
-            found = (held or {}) | found
+            held = (yield from side.holder.held(ids)) or {}
+            found |= {one: item for one, item in held.items() if found.get(one) is None}
+        if lost := [repr(one) for one, item in found.items() if item is None]:
+            message = f"no store can give back {some(lost)}; add them again"
+            raise TargetError(message)
         return found
 
     async def _apay(self, debt: _Debt) -> None:

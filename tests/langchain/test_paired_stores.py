@@ -13,7 +13,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.indexing import InMemoryRecordManager, index
 from langchain_core.vectorstores import InMemoryVectorStore
 
-from failover_core.errors import ConfigurationError, OutOfStepError
+from failover_core.errors import ConfigurationError, OutOfStepError, TargetError
 from failover_core.testing import FaultServer
 from langchain_failover import FailoverEmbeddings, FailoverRetriever, PairedStores, Target
 from tests.conftest import Call
@@ -69,6 +69,50 @@ async def test_what_is_added_is_in_every_store_under_the_same_ids(world: World, 
     assert not world.paired.lacking
     sizes = [{len(entry["vector"]) for entry in store.store.values()} for store in world.stores]
     assert sizes == [{64}, {96}]
+
+
+class Chroma(InMemoryVectorStore):
+    """Cannot give back a document without metadata, nor any that is asked for with it."""
+
+    def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+        found = super().get_by_ids(ids)
+        return [
+            Document(one.page_content, id=one.id, metadata=one.metadata or None) for one in found
+        ]
+
+    async def aget_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+        return self.get_by_ids(ids)
+
+
+@pytest.fixture
+def forgetful(world: World) -> World:
+    """Return a world in which the second store is a ``Chroma``."""
+    world.stores[1] = Chroma(world.stores[1].embedding)
+    world.paired = world.pair()
+    return world
+
+
+async def test_what_a_store_cannot_give_back_is_replaced_and_deleted_as_any_other(
+    forgetful: World, call: Call
+) -> None:
+    for _ in range(2):
+        assert await call(forgetful.paired, "add_documents", DOCUMENTS) == list(ALL)
+    assert forgetful.sent(1).count("Cats sleep.") == 1  # that one it can give back
+
+    await call(forgetful.paired, "delete", ["ships", "nobody"])
+    assert forgetful.held() == [{one: ALL[one] for one in ("cats", "bread")}] * 2
+
+
+async def test_what_a_store_cannot_give_back_is_copied_from_one_that_can(
+    forgetful: World, call: Call
+) -> None:
+    forgetful.stores[1].add_documents(DOCUMENTS)
+    with pytest.raises(TargetError, match="no store can give back 'ships', 'bread'; add them"):
+        await call(forgetful.pair(), "repair", list(ALL))
+
+    forgetful.stores[0].add_documents(DOCUMENTS[1:])
+    await call(forgetful.pair(), "repair", list(ALL))
+    assert forgetful.held() == [ALL, ALL]
 
 
 async def test_what_is_deleted_is_in_none(world: World, call: Call) -> None:
