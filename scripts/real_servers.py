@@ -68,6 +68,7 @@ save_file(weights, f"{target}/model.safetensors", metadata={"format": "pt"})
 
 INSTALL_SECONDS = 1800
 START_SECONDS = 300
+_COMPLETE = "complete"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
 # Two servers share the machine: threads that spin for the same cores are slower than one each.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -126,19 +127,28 @@ def install() -> Installation:
     Raises:
         CannotInstallError: the packages could not be installed.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rag-failover"
-    recipe = repr((PINS, BUILD_RERANKER, BUILD_IMPOSTOR, sys.version_info[:2]))
-    root = cache / f"infinity-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
-    complete = root / "complete"
-    cache.mkdir(parents=True, exist_ok=True)
+    root = _root()
+    root.parent.mkdir(parents=True, exist_ok=True)
     with root.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not complete.exists():
+        if not (root / _COMPLETE).exists():
             # Without the stamp, what lies there is an installation that was interrupted.
             shutil.rmtree(root, ignore_errors=True)
             _build(Installation(root))
-            complete.touch()
+            (root / _COMPLETE).touch()
     return Installation(root)
+
+
+def installed() -> Installation | None:
+    """Return the cached installation, if there is one."""
+    root = _root()
+    return Installation(root) if (root / _COMPLETE).exists() else None
+
+
+def _root() -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rag-failover"
+    recipe = repr((PINS, BUILD_RERANKER, BUILD_IMPOSTOR, sys.version_info[:2]))
+    return cache / f"infinity-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
 
 
 def _build(installation: Installation) -> None:
