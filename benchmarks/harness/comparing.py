@@ -105,4 +105,4 @@ def jobs_plot(
             if one in laps
         }
         series.append(Series(one, tuple(jobs.values()), tuple(jobs), one.startswith(_OURS)))
-    return Plot(name, title, "", f"times {bare}", tuple(series), Shape.BARS, log="y")
+    return Plot(name, title, "", f"times {bare}", tuple(series), Shape.BARS, log="y", base=1.0)

@@ -54,19 +54,20 @@ def amount(value: float, unit: str) -> str:
     if unit == "s":
         scale, unit = _scale(value)
         value /= scale
-    return f"{_digits(value)}{unit if unit in {'×', '/s', '%'} else f' {unit}'.rstrip()}"
+    return f"{digits(value)}{unit if unit in {'×', '/s', '%'} else f' {unit}'.rstrip()}"
 
 
 def _range(low: float, high: float, unit: str) -> str:
     scale = _scale(high)[0] if unit == "s" else 1.0
-    return f"{_digits(low / scale)}-{amount(high, unit) if unit == 's' else _digits(high)}"
+    return f"{digits(low / scale)}-{amount(high, unit) if unit == 's' else digits(high)}"
 
 
 def _scale(seconds: float) -> tuple[float, str]:
     return next((one for one in _SCALES if abs(seconds) >= one[0]), _SCALES[-1])
 
 
-def _digits(value: float) -> str:
+def digits(value: float) -> str:
+    """Return a number at three digits."""
     if value == int(value) or abs(value) >= 100:  # noqa: PLR2004 - three digits
         return f"{value:,.0f}"
     return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"  # noqa: PLR2004 - as above

@@ -109,6 +109,7 @@ class Plot:
         series: what is drawn.
         shape: bars (``x`` are labels) or lines (``x`` are numbers).
         log: the axes with a logarithmic scale: "", "x", "y" or "xy".
+        base: where bars begin.
     """
 
     name: str
@@ -118,6 +119,7 @@ class Plot:
     series: tuple[Series, ...]
     shape: Shape = Shape.LINES
     log: str = ""
+    base: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

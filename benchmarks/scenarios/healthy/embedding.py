@@ -186,7 +186,9 @@ def _rates(found: Found) -> Plot:
         per_second = tuple(1 / seconds for seconds in rates.values())
         series.append(Series(name, per_second, tuple(rates), name in _OURS))
     title = "Embedding over HTTP: calls a second"
-    return Plot("embedding-rates", title, "", "calls/s", tuple(series), Shape.BARS, log="y")
+    return Plot(
+        "embedding-rates", title, "", "calls/s", tuple(series), Shape.BARS, log="y", base=1.0
+    )
 
 
 def peak_of(name: str, url: str, count: int) -> float | None:
