@@ -74,8 +74,8 @@ $(BENCH)/.ready: pyproject.toml benchmarks/peers.txt
 	$(BENCH_PIP) --upgrade --no-deps --target $(BENCH)/other/langchain-failover langchain-failover==0.2.2 || true
 	@touch $@
 
-faults: $(READY) ## put this library and others through a catalogue of faults (a quarter of an hour)
-	$(BIN)/python -m benchmarks.faults --docs docs
+faults: $(BENCH)/.ready ## put this library and others through a catalogue of faults (a quarter of an hour)
+	$(BENCH)/bin/python -m benchmarks.faults --docs docs
 
 simulate: $(READY) ## play the outages of docs/simulation.md in virtual time, and draw them anew
 	$(BIN)/python -m benchmarks.simulate --docs docs

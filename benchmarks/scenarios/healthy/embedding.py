@@ -67,6 +67,10 @@ APART = (LITELLM,)
 
 DIMENSION = 1024
 MANY = 10_000
+STREAMED = 20
+"""Times that many, where vectors are not kept."""
+
+FLAT = Goal(at_most=64)
 SINGLE, BATCH, CROWD = "1 text", "256 texts", "1 text, 64 at once, async"
 TOO_SLOW = "not run: minutes, see 256 texts"
 
@@ -105,11 +109,12 @@ def measure(effort: Effort) -> Iterator[tuple[Table, Plot]]:
         )
         count = effort.of(MANY, quick=1_000)
         peaks = {name: alone(peak_of, name, running.url, count) for name in measured}
+        streamed = alone(peak_of_stream, running.url, STREAMED * count)
     title = f"Embedding over HTTP, {DIMENSION} dimensions, in requests of 256"
     tables = Table(title, ("", *TIMES), tuple(_rows(found)))
     yield tables, jobs_plot("embedding", title, LISTS, found, NAMES)
     yield _peers(found), _rates(found)
-    yield _memory(peaks, count)
+    yield _memory(peaks, streamed, count)
 
 
 def _turns(url: str, job: Job, apart: Worker) -> Iterator[tuple[str, Turn | None]]:
@@ -202,7 +207,19 @@ def peak_of(name: str, url: str, count: int) -> float | None:
     return peak_growth(lambda: one.documents(given))
 
 
-def _memory(peaks: dict[str, float | None], count: int) -> tuple[Table, Plot]:
+def peak_of_stream(url: str, count: int) -> float:
+    """Return by how many MiB a stream of so many texts raises this process's peak."""
+    embeddings = FailoverEmbeddings.from_urls(url, model="m")
+    embeddings.embed_query(QUERY)
+
+    def job() -> None:
+        for _ in embeddings.iter_embed(f"{number:08d}" for number in range(count)):
+            pass
+
+    return peak_growth(job)
+
+
+def _memory(peaks: dict[str, float | None], streamed: float, count: int) -> tuple[Table, Plot]:
     title = f"Memory: what embedding {count:,} texts adds to the peak of a process"
     bare = peaks[LISTS] or 1.0
     shown = {name: grown for name, grown in peaks.items() if grown is not None}
@@ -212,6 +229,8 @@ def _memory(peaks: dict[str, float | None], count: int) -> tuple[Table, Plot]:
         else Row(name, (NOT_INSTALLED, ""))
         for name in peaks
     ]
+    name = f"FailoverEmbeddings.iter_embed, {STREAMED} times as many"
+    rows.append(Row(name, (Figure(streamed, "MiB", goal=FLAT), Figure(streamed / bare, "×"))))
     series = (Series("MiB", tuple(shown.values()), tuple(shown), is_ours=True),)
     plot = Plot("embedding-memory", title, "", "MiB", series, Shape.BARS)
     return Table(title, ("", "peak", "× bare"), tuple(rows)), plot
