@@ -53,6 +53,21 @@ class _EmbeddingPool(Pool):
         pool.embedder = Embedder(pool.router.begin, pool, preferred=wanted, **given)
         return pool
 
+    @property
+    def space(self) -> EmbeddingSpace:
+        """What is known of the space; a copy is told, or it could begin with a wrong target."""
+        return self.embedder.verification.space
+
+    @space.setter
+    def space(self, space: EmbeddingSpace) -> None:
+        self.embedder.verification.space = space
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return *super().__reduce__(), self.space
+
+    def __setstate__(self, space: EmbeddingSpace) -> None:
+        self.space = space
+
 
 class FailoverEmbeddings(UrlPooled, Embeddings):
     """Embeddings over several targets of one model: one answers while any can.
@@ -261,7 +276,15 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
 
     @property
     def _embedder(self) -> Embedder:
-        return cast("_EmbeddingPool", self._pool()).embedder
+        return self._pool().embedder
+
+    def _pool(self) -> _EmbeddingPool:
+        before, pool = self.targets, cast("_EmbeddingPool", super()._pool())
+        if pool is not before and isinstance(before, _EmbeddingPool):  # of what was copied
+            fields = ("space", "dimension")
+            if all(before.settings[name] == pool.settings[name] for name in fields):
+                pool.space = before.space
+        return pool
 
     def _pool_settings(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in _OF_EMBEDDER}
@@ -270,7 +293,8 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
     def _wrapped(self, targets: Sequence[Any]) -> list[Target]:
         wrapped = super()._wrapped(targets)
         declared = self.model if "model" in self.model_fields_set else None
-        check_one_model(wrapped, pool=type(self).__name__, declared=declared)
+        if self.verify != "off":
+            check_one_model(wrapped, pool=type(self).__name__, declared=declared)
         if declared is None:
             self.model = next((target.model for target in wrapped if target.model), None)
             # A copy with other targets is to adopt theirs.

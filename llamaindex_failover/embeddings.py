@@ -262,8 +262,9 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
             policy=self.policy,
             strategy=self.strategy,
         )
-        check_one_model(router.targets, pool=router.name, declared=declared)
-        check_one_space(router.targets, pool=router.name, dimension=self.dimension)
+        if self.verify != "off":
+            check_one_model(router.targets, pool=router.name, declared=declared)
+            check_one_space(router.targets, pool=router.name, dimension=self.dimension)
         return router
 
     def _build_embedder(self) -> Embedder:
@@ -283,4 +284,6 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
         settings = super()._settings()
         if cache := settings.get("embeddings_cache"):
             settings["embeddings_cache"] = cache.store
+        # Or the copy could take its reference from a target that this one knows to be wrong.
+        settings["space"] = self._embedder.verification.space
         return settings

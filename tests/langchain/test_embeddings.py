@@ -15,7 +15,12 @@ from langchain_core.runnables import RunnableLambda
 from langchain_tests.integration_tests import EmbeddingsIntegrationTests
 from langchain_tests.unit_tests import EmbeddingsUnitTests
 
-from failover_core.errors import AllTargetsFailedError, ConfigurationError, SpaceMismatchError
+from failover_core.errors import (
+    AllTargetsFailedError,
+    ConfigurationError,
+    EmbeddingSpaceMismatchError,
+    SpaceMismatchError,
+)
 from failover_core.testing import FaultServer, faults
 from langchain_failover import FailoverEmbeddings, Target
 
@@ -269,3 +274,33 @@ async def test_questions_of_one_moment_share_a_request_only_with_those_of_the_sa
         sent = [text for request in server.requests for text in request.body["input"]]
         assert sorted(sent) == sorted(text for text, wanted in chosen if wanted == name)
         assert len(server.requests) < len(sent)
+
+
+COPIES: dict[str, Any] = {
+    "pickle": lambda one: pickle.loads(pickle.dumps(one)),  # noqa: S301 - ours
+    "deepcopy": copy.deepcopy,
+    "model_copy": lambda one: one.model_copy(update={"batch_size": 2}),
+}
+
+
+@pytest.mark.parametrize("made", COPIES)
+def test_a_copy_knows_the_space_and_takes_no_vector_of_another(made: str, servers: Servers) -> None:
+    embeddings = pool(servers)
+    vectors = embeddings.embed_documents(TEXTS)
+    again = COPIES[made](COPIES[made](embeddings))
+    servers[0].stop()
+    servers[1].fault = faults.OtherModel()
+    with pytest.raises(EmbeddingSpaceMismatchError):
+        again.embed_documents(TEXTS)
+
+    servers[0].start()
+    again.router.reset()
+    assert again.embed_documents(TEXTS) == vectors
+
+
+def test_a_copy_for_other_targets_knows_no_space(servers: Servers) -> None:
+    embeddings = pool(servers)
+    vectors = embeddings.embed_documents(TEXTS)
+    servers[0].set_fault(faults.OtherModel())
+    copied = embeddings.model_copy(update={"targets": pool(servers).router.targets})
+    assert copied.embed_documents(TEXTS) != vectors

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,8 +20,10 @@ from llama_index.embeddings.text_embeddings_inference import (  # type: ignore[i
     TextEmbeddingsInference,
 )
 
-from failover_core import ConfigurationError, Target
+from failover_core import ConfigurationError, EmbeddingSpaceMismatchError, Target
 from failover_core.clients import InfinityClient
+from failover_core.testing import FaultServer
+from failover_core.testing.faults import OtherModel
 from llamaindex_failover import FailoverEmbedding
 from tests.llamaindex.embedding_pools import TEXTS, Scripted
 
@@ -206,3 +210,24 @@ def test_a_cache_can_be_given_changed_and_taken_away_later() -> None:
     pool.get_text_embedding("a")
 
     assert sum("a" in batch for batch in child.batches) == 2
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [lambda one: pickle.loads(pickle.dumps(one)), copy.deepcopy],  # noqa: S301 - ours
+    ids=["pickle", "deepcopy"],
+)
+def test_a_copy_knows_the_space_and_takes_no_vector_of_another(
+    copied: Callable[[Any], Any], servers: tuple[FaultServer, FaultServer]
+) -> None:
+    embedding = FailoverEmbedding.from_urls([one.url for one in servers], model="m")
+    vector = embedding.get_text_embedding("one")
+    again = copied(copied(embedding))
+    servers[0].stop()
+    servers[1].fault = OtherModel()
+    with pytest.raises(EmbeddingSpaceMismatchError):
+        again.get_text_embedding("one")
+
+    servers[0].start()
+    again.router.reset()
+    assert again.get_text_embedding("one") == vector

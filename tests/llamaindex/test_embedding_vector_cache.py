@@ -61,8 +61,7 @@ def test_copies_share_it_and_other_sizes_of_batches_too(
     embedding.get_text_embedding_batch(TEXTS)
     later = pickle.loads(pickle.dumps(embedding))  # noqa: S301 - ours
     assert later.get_text_embedding_batch(TEXTS) == served_vectors(TEXTS)
-    sent = sent_to(server, among=TEXTS)
-    assert sorted(sent.values()) == [1] * (len(TEXTS) - 1) + [2]  # what came with the canary
+    assert set(sent_to(server, among=TEXTS).values()) == {1}
 
 
 def test_what_is_no_cache_is_refused(server: FaultServer) -> None:
