@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.llms.types import CompletionResponse, CompletionResponseGen, LLMMetadata
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.instrumentation.events import BaseEvent
+from llama_index.core.instrumentation.span import SimpleSpan
+from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
 from llama_index.core.llms.callbacks import llm_completion_callback
 from llama_index.core.llms.custom import CustomLLM
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
@@ -69,3 +76,34 @@ class IdleRetriever(BaseRetriever):
     @override
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return NODES[:10]
+
+
+class HearsEvents(BaseEventHandler):
+    """Hears events, and does nothing."""
+
+    @override
+    def handle(self, event: BaseEvent, **kwargs: Any) -> None:
+        """Do nothing."""
+
+
+class HearsSpans(SimpleSpanHandler):
+    """Hears spans, and forgets them."""
+
+    @override
+    def prepare_to_exit_span(self, *args: Any, **kwargs: Any) -> SimpleSpan:
+        span = super().prepare_to_exit_span(*args, **kwargs)
+        self.completed_spans.clear()
+        return span
+
+
+@contextmanager
+def listeners() -> Iterator[None]:
+    """Listen to the spans and the events of LlamaIndex within a ``with`` block."""
+    root, heard, spans = get_dispatcher(), HearsEvents(), HearsSpans()
+    root.add_event_handler(heard)
+    root.add_span_handler(spans)
+    try:
+        yield
+    finally:
+        root.event_handlers.remove(heard)
+        root.span_handlers.remove(spans)

@@ -14,7 +14,7 @@ from llama_index.core.schema import TextNode
 from benchmarks.harness.comparing import jobs_plot, jobs_table
 from benchmarks.harness.records import Effort, Plot, Table
 from benchmarks.harness.turns import Laps, Turn, in_a_row, in_a_row_async, take_turns
-from benchmarks.peers.idle_llamaindex import NODES, IdleLLM, IdleRerank, IdleRetriever
+from benchmarks.peers.idle_llamaindex import NODES, IdleLLM, IdleRerank, IdleRetriever, listeners
 from benchmarks.servers import server
 from llamaindex_failover import FailoverEmbedding, FailoverLLM, FailoverRerank, FailoverRetriever
 
@@ -51,6 +51,10 @@ def measure(effort: Effort) -> Iterator[tuple[Table, Plot]]:
     """Measure objects that do nothing, and a vendor's LLM over HTTP."""
     found = _found(_idle(effort.of(100, quick=20)), effort.of(21, quick=1))
     yield _shown("llamaindex-idle", "LlamaIndex, objects that do nothing", found)
+    with listeners():
+        found = _found(_idle(effort.of(100, quick=20)), effort.of(11, quick=1))
+    title = "The same while a handler of events and one of spans do nothing"
+    yield _shown("llamaindex-heard", title, found)
     with server() as running:
         found = _found(_http(running.url, effort.of(20, quick=5)), effort.of(11, quick=1))
     if found:
