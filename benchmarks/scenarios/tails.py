@@ -6,14 +6,15 @@ import asyncio
 import math
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
-from statistics import quantiles
 from typing import Any
 
 import httpx
+import numpy as np
 
 from benchmarks.harness.processes import Worker, served, worker
 from benchmarks.harness.records import (
@@ -43,7 +44,8 @@ and event loop for each contestant, over `ChatOpenAI` (litellm over its own clie
 `timeout` is 150 ms, of an attempt. `.with_fallbacks()` and `priority` ask the servers in order,
 litellm's Router (2 retries) and `least_loaded` spread the calls. A hedge is a second send to
 another server when the first has taken longer than 95 % of the others did; its budget is 5 % of
-the calls, and the ten that a new pool has saved up. *Sends* are counted by the servers.
+the calls, and the ten that a new pool has saved up. *Sends* are counted by the servers;
+percentiles are of the calls that were answered.
 """
 
 SERVERS = 3
@@ -54,7 +56,7 @@ EVERY = 0.0125
 """Seconds from one call to the next."""
 
 WARM_UP = 30
-"""Calls of a contestant's first turn: a percentile wants 20 answers."""
+"""Calls of a contestant before its turns: a percentile wants 20 answers."""
 
 TIMEOUT = 0.15
 """Seconds of an attempt, where it has a timeout."""
@@ -115,44 +117,34 @@ TROUBLES = (
 )
 
 
-class Schedule:
-    """Turns in which calls begin at even intervals, answered or not; the first one is short.
-
-    Args:
-        call: to be made.
-        calls: in a turn.
-    """
-
-    def __init__(self, call: AsyncCall, calls: int) -> None:
-        self._call = call
-        self._calls = calls
-        self._next = WARM_UP
-
-    def __call__(self) -> Lap:
-        """Make the calls of a turn, and time each from the moment it was due."""
-        calls, self._next = self._next, self._calls
-        each = loop().run(self._run(calls))
-        return Lap(sum(each) / calls, 0.0, tuple(each))
-
-    async def _run(self, calls: int) -> list[float]:
-        now = asyncio.get_running_loop().time
-
-        async def timed(due: float) -> float:
-            await asyncio.sleep(due - now())
-            try:
-                await self._call()
-            except Exception:  # noqa: BLE001 - of whatever kind, the call is lost
-                return math.inf
-            return now() - due
-
-        begin = now()
-        return await asyncio.gather(*(timed(begin + one * EVERY) for one in range(calls)))
-
-
 def turn(name: str, urls: Sequence[str], calls: int) -> Turn:
-    """Build a contestant; a worker calls this."""
+    """Build a contestant and warm it up; a worker calls this."""
     build = _litellm if name == LITELLM else _langchain
-    return Schedule(build(name, urls), calls)
+    call = build(name, urls)
+    loop().run(_scheduled(call, WARM_UP))
+
+    def lap() -> Lap:
+        started = time.process_time()
+        each = loop().run(_scheduled(call, calls))
+        return Lap(EVERY, (time.process_time() - started) / calls, tuple(each))
+
+    return lap
+
+
+async def _scheduled(call: AsyncCall, calls: int) -> list[float]:
+    """Begin calls at even intervals, answered or not; time each from the moment it was due."""
+    now = asyncio.get_running_loop().time
+
+    async def timed(due: float) -> float:
+        await asyncio.sleep(due - now())
+        try:
+            await call()
+        except Exception:  # noqa: BLE001 - of whatever kind, the call is lost
+            return math.inf
+        return now() - due
+
+    begin = now()
+    return await asyncio.gather(*(timed(begin + number * EVERY) for number in range(calls)))
 
 
 def _langchain(name: str, urls: Sequence[str]) -> AsyncCall:
@@ -261,7 +253,7 @@ _SPARING = Goal(at_most=1.05)
 
 
 def _percentile(seconds: Sequence[float], thousandth: int) -> Figure:
-    return Figure(quantiles(seconds, n=1000, method="inclusive")[thousandth - 1], "s")
+    return Figure(float(np.quantile(seconds, thousandth / 1000)), "s")
 
 
 def _plot(trouble: Trouble, found: Mapping[str, Record]) -> Plot:
