@@ -217,7 +217,10 @@ def test_targets_of_different_models_are_refused_unless_one_model_is_declared() 
 
     with pytest.raises(ConfigurationError, match=r"small.*large.*FailoverRetriever"):
         FailoverEmbeddings(targets=targets)
+    with pytest.raises(ConfigurationError, match="different embedding models"):
+        FailoverEmbeddings(targets=targets, verify="declared")
     FailoverEmbeddings(targets=targets, model="small")
+    FailoverEmbeddings(targets=targets, verify="off")
 
 
 def test_names_and_kinds_of_targets_may_be_mixed(servers: Servers) -> None:

@@ -143,6 +143,7 @@ def test_targets_of_different_models_are_refused_unless_one_is_declared() -> Non
         FailoverEmbedding(targets=targets)
 
     assert FailoverEmbedding(targets=targets, model_name="a").model_name == "a"
+    assert len(FailoverEmbedding(targets=targets, verify="off").router.targets) == 2
 
 
 def test_urls_as_targets_need_a_model(servers: Servers) -> None:
