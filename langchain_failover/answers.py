@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk, BaseMessage, UsageMetadata
@@ -13,7 +12,6 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 from failover_core.engine.attempt import Attempt
 from failover_core.engine.call import Call
-from failover_core.errors import BrokenStreamError
 from failover_core.targets import Target
 
 REPORT = "failover"
@@ -45,35 +43,6 @@ def _says_something(block: str | dict[str, Any]) -> bool:
     return any(value for name, value in block.items() if name not in _LABELS)
 
 
-@dataclass(slots=True)
-class Finish:
-    """Watches a stream, from within ``with``, for the reason that its protocol gives at the end.
-
-    Some servers (and proxies in front of them) end a cut stream in order, so that only the
-    missing reason tells. After it, nothing can break any more: the answer is complete.
-
-    Attributes:
-        is_seen: whether it has been given.
-    """
-
-    is_seen: bool = False
-
-    def see(self, chunk: ChatGenerationChunk) -> None:
-        """Note a chunk of the stream."""
-        if not self.is_seen:
-            self.is_seen = _has_reason(chunk)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
-        """Raise BrokenStreamError at an end without a finish; drop an error that comes after it."""
-        if error is None and not self.is_seen:
-            message = "the stream ended without a finish reason"
-            raise BrokenStreamError(message)
-        return self.is_seen and isinstance(error, Exception)
-
-
 @lru_cache(maxsize=256)
 def has_finish(kind: type[BaseChatModel]) -> bool:
     """Return whether streams of a kind of model give a reason; OpenAI's protocol is known to."""
@@ -81,7 +50,8 @@ def has_finish(kind: type[BaseChatModel]) -> bool:
     return any(base.__name__ == _ENDS_WITH_REASON for base in kind.__mro__)
 
 
-def _has_reason(chunk: ChatGenerationChunk) -> bool:
+def gives_reason(chunk: ChatGenerationChunk) -> bool:
+    """Return whether a chunk gives it."""
     if getattr(chunk.message, "chunk_position", None) == "last":
         return True
     info = chunk.generation_info or {}

@@ -24,7 +24,8 @@ from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
 from langchain_core.runnables.config import merge_configs
 from langchain_core.runnables.configurable import DynamicRunnable
 
-from langchain_failover.answers import Finish, has_finish
+from failover_core.finishing import AsyncWatched, Watched
+from langchain_failover.answers import gives_reason, has_finish
 from langchain_failover.bound import TRACING_ONLY, in_words_of
 from langchain_failover.cache_marks import arguments_without_marks
 
@@ -145,11 +146,11 @@ class Child:
 
     def _chunks(self, messages: list[BaseMessage]) -> Iterator[ChatGenerationChunk]:
         chunks = self.model._stream(messages, **self.arguments)
-        return _watched(chunks) if has_finish(type(self.model)) else chunks
+        return Watched(chunks, gives_reason) if has_finish(type(self.model)) else chunks
 
     def _achunks(self, messages: list[BaseMessage]) -> AsyncIterator[ChatGenerationChunk]:
         chunks = self.model._astream(messages, **self.arguments)
-        return _awatched(chunks) if has_finish(type(self.model)) else chunks
+        return AsyncWatched(chunks, gives_reason) if has_finish(type(self.model)) else chunks
 
     def _wait_for_turn(self) -> None:
         if self.model.rate_limiter:
@@ -158,22 +159,6 @@ class Child:
     async def _await_turn(self) -> None:
         if self.model.rate_limiter:
             await self.model.rate_limiter.aacquire(blocking=True)
-
-
-def _watched(chunks: Iterator[ChatGenerationChunk]) -> Iterator[ChatGenerationChunk]:
-    with Finish() as finish:
-        for chunk in chunks:
-            finish.see(chunk)
-            yield chunk
-
-
-async def _awatched(
-    chunks: AsyncIterator[ChatGenerationChunk],
-) -> AsyncIterator[ChatGenerationChunk]:
-    with Finish() as finish:
-        async for chunk in chunks:
-            finish.see(chunk)
-            yield chunk
 
 
 async def _one(chunk: ChatGenerationChunk) -> AsyncIterator[ChatGenerationChunk]:

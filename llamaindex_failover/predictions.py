@@ -15,8 +15,9 @@ from failover_core.classify import classify
 from failover_core.engine.attempt import Attempt
 from failover_core.engine.call import Call
 from failover_core.errors import BrokenStreamError, ErrorClass, UnsupportedError
+from failover_core.finishing import UNFINISHED
 from llamaindex_failover.overhearing import Heard, aoverheard, charging, hearing, overheard
-from llamaindex_failover.streaming import UNFINISHED, has_finish
+from llamaindex_failover.streaming import has_finish
 
 if TYPE_CHECKING:
     from llama_index.core.prompts import PromptTemplate

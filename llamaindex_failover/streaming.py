@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -16,14 +15,13 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.llms.llm import LLM
 
-from failover_core import BrokenStreamError
+from failover_core.finishing import AsyncWatched, Watched
 from failover_core.resuming import Resume
 
 Response = ChatResponse | CompletionResponse
 R = TypeVar("R", ChatResponse, CompletionResponse)
 
 _OPENAI = "llama_index.llms.openai.base"
-UNFINISHED = "the stream ended without a finish reason"
 
 
 def is_content(chunk: Response) -> bool:
@@ -75,37 +73,14 @@ def tells_usage(raw: Any) -> bool:
 
 
 def finished(chunks: Iterable[R], client: LLM) -> Iterable[R]:
-    """Return the chunks of a client's stream, watched if its protocol always has a finish.
-
-    Raises:
-        BrokenStreamError: while they are read: the stream ended without it.
-    """
-    return _finished(chunks) if has_finish(client) else chunks
+    """Return the chunks of a client's stream, watched if its protocol always has a finish."""
+    return Watched(chunks, is_finish) if has_finish(client) else chunks
 
 
-def _finished(chunks: Iterable[R]) -> Iterator[R]:
-    is_finished = False
-    for chunk in chunks:
-        is_finished = is_finished or is_finish(chunk)
-        yield chunk
-    if not is_finished:
-        raise BrokenStreamError(UNFINISHED)
-
-
-async def afinished(opening: Awaitable[AsyncGenerator[R]], client: LLM) -> AsyncGenerator[R]:
+async def afinished(opening: Awaitable[AsyncGenerator[R]], client: LLM) -> AsyncIterable[R]:
     """Open an async stream; then do what ``finished`` does."""
     chunks = await opening
-    return _afinished(chunks) if has_finish(client) else chunks
-
-
-async def _afinished(chunks: AsyncGenerator[R]) -> AsyncGenerator[R]:
-    is_finished = False
-    async with aclosing(chunks):
-        async for chunk in chunks:
-            is_finished = is_finished or is_finish(chunk)
-            yield chunk
-    if not is_finished:
-        raise BrokenStreamError(UNFINISHED)
+    return AsyncWatched(chunks, is_finish) if has_finish(client) else chunks
 
 
 def has_finish(client: LLM) -> bool:

@@ -21,6 +21,7 @@ from failover_core.engine.call import Call
 from failover_core.engine.deadline import current_deadline
 from failover_core.engine.workers import close_quietly
 from failover_core.errors import AttemptTimeoutError
+from failover_core.finishing import is_finished
 
 T = TypeVar("T")
 
@@ -124,6 +125,10 @@ async def achunks_of(
                 chunk = await _within(anext(iterator), silence)
             except StopAsyncIteration:
                 return
+            except AttemptTimeoutError:
+                if is_finished(iterator):
+                    return
+                raise
             yield chunk
     finally:
         await aclose_quietly(iterator, source)

@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from failover_core.errors import AttemptTimeoutError
+from failover_core.finishing import is_finished
 
 T = TypeVar("T")
 
@@ -105,7 +106,8 @@ class Workers:
         """Yield from ``open_source()``, each item within the seconds that ``silence()`` then gives.
 
         Raises:
-            AttemptTimeoutError: an item took longer, or too many are abandoned already.
+            AttemptTimeoutError: an item took longer (of a stream that is not complete yet), or too
+                many are abandoned already.
         """
         worker = self._start()
         opened: list[Any] = []
@@ -119,6 +121,9 @@ class Workers:
         try:
             while (item := worker.do(take, silence())) is not _END:
                 yield item  # type: ignore[misc]
+        except AttemptTimeoutError:
+            if not any(map(is_finished, opened)):
+                raise
         finally:
             worker.stop(lambda: close_quietly(*opened))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import openai
@@ -13,6 +14,9 @@ from failover_core.testing import Fault, FaultServer, faults
 from langchain_failover import FailoverChatModel
 from tests.langchain.children import Streaming, Told
 from tests.langchain.conftest import Door
+
+BEFORE_DONE = -2
+"""Chunks of a stream's content, counted from its end: all, and what follows up to ``[DONE]``."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,26 @@ async def test_a_missing_done_after_the_finish_is_no_break(
     answer = await door(chat, "Hello")
 
     assert not answer.response_metadata["failover"]["failed_over"]
+
+
+@pytest.mark.parametrize("kind", [faults.StreamHang, faults.StreamReset, faults.StreamError])
+@pytest.mark.parametrize("how", ["stream", "astream"])
+async def test_nothing_that_comes_after_the_finish_is_a_break(
+    kind: Callable[[int], Fault],
+    how: str,
+    doors: dict[str, Door],
+    servers: tuple[FaultServer, FaultServer],
+) -> None:
+    servers[0].fault = kind(BEFORE_DONE)
+    urls = [server.url for server in servers]
+    chat = FailoverChatModel.from_urls(urls, model="m", policy={"idle_timeout": 0.3})
+
+    answer = await doors[how](chat, "Hello")
+
+    assert answer.content == "You said: Hello"
+    first = chat.router.status().targets[0]
+    assert (first.requests, first.failures) == (1, 0)
+    assert not servers[1].requests
 
 
 @pytest.mark.parametrize("chunks", [[], [AIMessageChunk(content="")]], ids=["none", "no text"])

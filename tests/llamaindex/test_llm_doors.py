@@ -23,6 +23,7 @@ from failover_core.testing.faults import (
     Status,
     StreamEnd,
     StreamError,
+    StreamHang,
     StreamReset,
     Truncate,
 )
@@ -163,6 +164,22 @@ async def test_a_stream_without_done_after_its_finish_is_whole(
     told = await door(llm_over(servers), QUESTION)
 
     assert (told.text, told.report["failed_over"]) == (ANSWER, False)
+
+
+@each_stream
+@pytest.mark.parametrize("kind", [StreamHang, StreamReset, StreamError])
+async def test_nothing_that_comes_after_the_finish_is_a_break(
+    kind: Callable[[int], Fault], servers: Servers, llm_over: MakeLLM, door: Door
+) -> None:
+    servers[0].fault = kind(-2)  # right before [DONE]
+    llm = llm_over(servers, policy={"idle_timeout": 0.3})
+
+    told = await door(llm, QUESTION)
+
+    assert (told.text, told.report["failed_over"]) == (ANSWER, False)
+    first = llm.router.status().targets[0]
+    assert (first.requests, first.failures) == (1, 0)
+    assert not servers[1].requests
 
 
 @each_door
