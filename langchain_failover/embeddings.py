@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
@@ -34,39 +33,10 @@ from failover_core.policy import FailoverPolicy
 from failover_core.targets import Target
 from failover_core.url_targets import limited
 from langchain_failover.child_embeddings import ChildEmbeddings
-from langchain_failover.choices import preferred
+from langchain_failover.embedding_pool import OF_EMBEDDER, EmbeddingPool
 from langchain_failover.pool import Pool, UrlPooled
 
-_OF_EMBEDDER = ("dimension", "space", "verify", "tolerance", "batch_size", "spread", "cache")
-_OWN = (*_OF_EMBEDDER, "show_progress")
-
-
-class _EmbeddingPool(Pool):
-    """A pool that remembers the space of its vectors."""
-
-    embedder: Embedder
-
-    def __new__(cls, targets: Any, name: str, settings: dict[str, Any]) -> Self:
-        pool = super().__new__(cls, targets, name, settings)
-        given = {name: settings[name] for name in _OF_EMBEDDER}
-        wanted = partial(preferred, pool.router)
-        pool.embedder = Embedder(pool.router.begin, pool, preferred=wanted, **given)
-        return pool
-
-    @property
-    def space(self) -> EmbeddingSpace:
-        """What is known of the space; a copy is told, or it could begin with a wrong target."""
-        return self.embedder.verification.space
-
-    @space.setter
-    def space(self, space: EmbeddingSpace) -> None:
-        self.embedder.verification.space = space
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return *super().__reduce__(), self.space
-
-    def __setstate__(self, space: EmbeddingSpace) -> None:
-        self.space = space
+_OWN = (*OF_EMBEDDER, "show_progress")
 
 
 class FailoverEmbeddings(UrlPooled, Embeddings):
@@ -95,7 +65,7 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
         ConfigurationError: a target or a setting cannot be used.
     """
 
-    pool_class: ClassVar[type[Pool]] = _EmbeddingPool
+    pool_class: ClassVar[type[Pool]] = EmbeddingPool
 
     dimension: int | None = None
     """Numbers in a vector; None takes that of the first answer."""
@@ -278,16 +248,16 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
     def _embedder(self) -> Embedder:
         return self._pool().embedder
 
-    def _pool(self) -> _EmbeddingPool:
-        before, pool = self.targets, cast("_EmbeddingPool", super()._pool())
-        if pool is not before and isinstance(before, _EmbeddingPool):  # of what was copied
+    def _pool(self) -> EmbeddingPool:
+        before, pool = self.targets, cast("EmbeddingPool", super()._pool())
+        if pool is not before and isinstance(before, EmbeddingPool):  # of what was copied
             fields = ("space", "dimension")
             if all(before.settings[name] == pool.settings[name] for name in fields):
                 pool.space = before.space
         return pool
 
     def _pool_settings(self) -> dict[str, Any]:
-        own = {name: getattr(self, name) for name in _OF_EMBEDDER}
+        own = {name: getattr(self, name) for name in OF_EMBEDDER}
         return super()._pool_settings() | own
 
     def _wrapped(self, targets: Sequence[Any]) -> list[Target]:

@@ -64,7 +64,7 @@ def test_a_pickle_opens_the_same_file(fault_server: FaultServer, tmp_path: Path)
     vectors = embeddings.embed_documents(TEXTS)
     later = pickle.loads(pickle.dumps(embeddings))  # noqa: S301 - ours
     assert later.embed_documents(TEXTS) == vectors
-    assert later.cache.statistics.hits == 2
+    assert later.cache.statistics.hits == len(TEXTS)  # it knows whose they are
 
 
 def test_what_is_no_cache_is_refused(fault_server: FaultServer) -> None:
