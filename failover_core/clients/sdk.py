@@ -89,4 +89,5 @@ class LoopTransport(httpx.AsyncBaseTransport):
             yield transport
         finally:
             self._lifetimes.pop(loop, None)
-            await transport.aclose()
+            if loop.is_running():  # else its process is ending, as with nested loops
+                await transport.aclose()

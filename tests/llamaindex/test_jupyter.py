@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -91,6 +93,36 @@ async def test_many_calls_at_once_share_a_loop_with_synchronous_ones(llm: Failov
 
     assert llm.chat(HELLO).message.content == ANSWER
     assert {str(one.message.content) for one in await asyncio.gather(*asked)} == {ANSWER}
+
+
+NESTED = """
+import asyncio, sys
+import nest_asyncio
+from llama_index.core.base.llms.types import ChatMessage
+from llamaindex_failover import FailoverLLM
+
+nest_asyncio.apply()
+llm = FailoverLLM.from_urls(sys.argv[1], model="m", policy={"attempt_timeout": 20})
+
+async def ask():
+    return (await llm.achat([ChatMessage(sys.argv[2])])).message.content
+
+async def cell():
+    return asyncio.run(ask()), asyncio.get_running_loop().run_until_complete(ask())
+
+print(*asyncio.run(cell()), sep="\\n")
+"""
+
+
+def test_loops_that_are_nested_and_never_closed_end_in_silence(servers: Servers) -> None:
+    urls = ",".join(f"{server.url}/v1" for server in servers)
+
+    ran = subprocess.run(  # noqa: S603 - our own script
+        [sys.executable, "-c", NESTED, urls, QUESTION], capture_output=True, text=True, check=True
+    )
+
+    assert ran.stdout.splitlines() == [ANSWER] * 2
+    assert not ran.stderr
 
 
 def test_a_server_that_dies_and_returns_between_loops_is_noticed(
