@@ -69,6 +69,12 @@ _MEANINGS = {
     Verdict.NONE: "it does not offer this.",
 }
 
+_PEERS = (
+    "litellm's routers have the second server as a fallback: over one group they would begin at\n"
+    "either, by lot. LangChain's `.with_fallbacks()` and `ModelFallbackMiddleware`, and the package\n"
+    "`langchain-failover` of PyPI, offer neither embeddings nor ranking."
+)
+
 
 def _page(table: str) -> str:
     verdicts = "\n".join(f"- **{verdict}**: {meaning}" for verdict, meaning in _MEANINGS.items())
@@ -76,8 +82,8 @@ def _page(table: str) -> str:
         "# What servers do, and who survives it\n\n"
         "Two servers of one model, the first of which misbehaves (in some scenarios the second);\n"
         "`benchmarks/faults/catalogue.yaml` says how, and what must come of it. Made by\n"
-        "`python -m benchmarks.faults --docs docs`.\n\n"
-        f"{verdicts}\n\n{table}\n"
+        "`make faults`.\n\n"
+        f"{verdicts}\n\n{_PEERS}\n\n{table}\n"
     )
 
 

@@ -7,7 +7,6 @@ they do when they are set up as their documentation says.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,11 +16,11 @@ from typing import Any
 from langchain_core.documents import Document
 from llama_index.core.schema import NodeWithScore, TextNode
 
+from benchmarks.peers.routers import MODEL, in_order
 from langchain_failover import FailoverEmbeddings, FailoverReranker
 from llamaindex_failover import FailoverEmbedding, FailoverRerank
 
 SECONDS = 1.0
-MODEL = "m"
 
 Vectors = Sequence[Sequence[float]]
 Ranking = list[tuple[int, float]]
@@ -51,6 +50,7 @@ def systems() -> dict[str, Build]:
         "one after the other": _one_after_the_other,
         "llama-index OpenAI": _llamaindex_openai,
         "litellm Router": _litellm,
+        "langchain-litellm's router": _langchain_litellm,
     }.items():
         with suppress(ImportError):
             build(["http://127.0.0.1:9", "http://127.0.0.1:9"])
@@ -140,24 +140,19 @@ def _llamaindex_openai(urls: list[str]) -> System:
 
 
 def _litellm(urls: list[str]) -> System:
-    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else it downloads one when imported
-    litellm = import_module("litellm")
-    deployments = [
-        {
-            "model_name": MODEL,
-            "litellm_params": {
-                "model": f"openai/{MODEL}",
-                "api_base": f"{url}/v1",
-                "api_key": "none",
-                "timeout": SECONDS,
-            },
-        }
-        for url in urls
-    ]
-    router = litellm.Router(model_list=deployments, num_retries=2)
+    router, rankers = in_order(urls, SECONDS), in_order(urls, SECONDS, provider="infinity")
 
     def embed(texts: list[str]) -> Vectors:
-        answer = router.embedding(model=MODEL, input=texts)
+        answer = router.embedding(MODEL, texts)
         return [one["embedding"] for one in answer.data]
 
-    return System(embed)
+    async def ranked(query: str, documents: list[str]) -> Ranking:
+        answer = await rankers.arerank(MODEL, query=query, documents=documents)
+        return [(one["index"], one["relevance_score"]) for one in answer.results]
+
+    return System(embed, lambda query, documents: asyncio.run(ranked(query, documents)))
+
+
+def _langchain_litellm(urls: list[str]) -> System:
+    build = import_module("langchain_litellm").LiteLLMEmbeddingsRouter
+    return System(build(router=in_order(urls, SECONDS)).embed_documents)

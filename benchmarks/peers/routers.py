@@ -41,9 +41,10 @@ def in_a_group(urls: Sequence[str], seconds: float) -> Any:
     return litellm().Router(model_list=group(urls, seconds))
 
 
-def in_order(urls: Sequence[str], seconds: float) -> Any:
+def in_order(urls: Sequence[str], seconds: float, *, provider: str = "openai") -> Any:
     """Return a router that asks the second of two servers if the first fails, without retries."""
     first, second = urls
-    models = group([first], seconds) + group([second], seconds, name="backup")
+    models = group([first], seconds, provider=provider)
+    models += group([second], seconds, name="backup", provider=provider)
     order = [{MODEL: ["backup"]}]
     return litellm().Router(model_list=models, fallbacks=order, num_retries=0)
