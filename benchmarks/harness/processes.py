@@ -46,10 +46,12 @@ class Worker:
 
     Args:
         process: that it is.
+        is_there: what it is for is installed.
     """
 
-    def __init__(self, process: ProcessPoolExecutor) -> None:
+    def __init__(self, process: ProcessPoolExecutor, *, is_there: bool = True) -> None:
         self._process = process
+        self._is_there = is_there
 
     def turn(self, build: Callable[P, Turn], *args: P.args, **kwargs: P.kwargs) -> Turn | None:
         """Build a turn over there; return one that runs it, None if a package is missing.
@@ -59,6 +61,8 @@ class Worker:
             args: of it; what can be pickled.
             kwargs: as ``args``.
         """
+        if not self._is_there:
+            return None
         place = self._process.submit(_told, partial(_build, build, *args, **kwargs)).result()
         if place is None:
             return None
@@ -77,7 +81,7 @@ def worker(other: str = "") -> Iterator[Worker]:
         other: a folder in ``OTHER`` whose packages go before those that are installed.
     """
     with ProcessPoolExecutor(1, _SPAWN, _begin, (other,)) as process:
-        yield Worker(process)
+        yield Worker(process, is_there=_has(other))
 
 
 @contextmanager
@@ -103,6 +107,8 @@ def printed(code: str, *arguments: str, other: str = "") -> str:
     Raises:
         ImportError: it needs what is not installed.
     """
+    if not _has(other):
+        raise ImportError(other)
     environment = {**os.environ, **_QUIET, "PYTHONPATH": str(OTHER / other) if other else ""}
     command = [sys.executable, "-P", "-c", code, *arguments]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)  # noqa: S603 - ours
@@ -110,6 +116,10 @@ def printed(code: str, *arguments: str, other: str = "") -> str:
         raise ImportError(done.stderr)
     done.check_returncode()
     return done.stdout.splitlines()[-1]
+
+
+def _has(other: str) -> bool:
+    return not other or (OTHER / other).is_dir()
 
 
 def _told(job: Callable[[], T]) -> T:
