@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -32,28 +32,36 @@ class ChatPool(Pool):
 
     A target that does not say so itself can do what its model can, as far as that is known: of
     LangChain's profiles, and of classes without ``bind_tools``.
+
+    Attributes:
+        memory: of what the targets say of themselves.
+        model_names: of all targets.
+        keeps_marks_apart: whether marks for a prompt cache are only for those that take them.
+        resumes: whether a stream that breaks goes on at another target.
+        options: returns what a request needs of its target, as far as any makes a difference.
     """
 
     memory: Memory
     model_names: str
     keeps_marks_apart: bool
-    _differences: Differences[Sequence[BaseMessage], dict[str, Any]]
+    resumes: bool
+    options: Callable[[Sequence[BaseMessage], dict[str, Any]], CallOptions]
 
     def __new__(  # noqa: D102 - as in Pool
         cls, targets: Iterable[Target], name: str, settings: dict[str, Any]
     ) -> Self:
         pool = super().__new__(cls, map(_described, targets), name, settings)
-        pool._differences = Differences(pool, required=_REQUIRED, length=_length, tokens=_tokens)
+        differences: Differences[Sequence[BaseMessage], dict[str, Any]] = Differences(
+            pool, required=_REQUIRED, length=_length, tokens=_tokens
+        )
+        pool.options = differences.options
+        pool.resumes = pool.router.policy.on_broken_stream == "resume"
         pool.memory = Memory(pool)
         pool.model_names = ", ".join(dict.fromkeys(str(one.model or one.name) for one in pool))
         models = [model for target in pool if (model := fixed_model(target.client))]
         # Where nobody speaks Anthropic's protocol, a server that forwards to them may be meant.
         pool.keeps_marks_apart = any(map(takes_marks, models))
         return pool
-
-    def options(self, messages: Sequence[BaseMessage], arguments: dict[str, Any]) -> CallOptions:
-        """Return what a request needs of its target, as far as any target makes a difference."""
-        return self._differences.options(messages, arguments)
 
 
 def _described(target: Target) -> Target:

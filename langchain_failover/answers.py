@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -28,13 +28,15 @@ def is_content(chunk: ChatGenerationChunk) -> bool:
     A role alone, an empty text, a finish reason and the usage do not.
     """
     message = chunk.message
+    if message.content and _has_words(message.content):
+        return True
     if isinstance(message, AIMessageChunk) and message.tool_call_chunks:
         return True
-    if any(message.additional_kwargs.values()):
-        return True
-    if isinstance(message.content, str):
-        return bool(message.content)
-    return any(_says_something(block) for block in message.content)
+    return any(message.additional_kwargs.values())
+
+
+def _has_words(content: str | list[str | dict[str, Any]]) -> bool:
+    return isinstance(content, str) or any(map(_says_something, content))
 
 
 def _says_something(block: str | dict[str, Any]) -> bool:
@@ -95,37 +97,44 @@ class Signature:
 
     LangChain merges the metadata of chunks by concatenation, so a report on two chunks would
     merge into nonsense. Where the stream does not mark its last chunk, an empty one is added.
+
+    Args:
+        call: that the stream answers.
+        may_resume: whether another target may go on with the stream.
     """
 
-    def __init__(self, call: Call) -> None:
+    __slots__ = ("_call", "_is_signed", "_latest", "_may_resume")
+
+    def __init__(self, call: Call, *, may_resume: bool) -> None:
         self._call = call
+        self._may_resume = may_resume
         self._latest: BaseMessage | None = None
         self._is_signed = False
 
     def on(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
         """Return a chunk to pass on, signed if it is the last."""
         message = chunk.message
-        if self._latest is not None and self._call.is_resuming:
+        if self._may_resume and self._call.is_resuming and self._latest is not None:
             # A message is known by its id, and this is still the same one.
             message.id = self._latest.id
         self._latest = message
-        if usage := getattr(message, "usage_metadata", None):
-            _charge(self._call, usage)
-        if getattr(message, "chunk_position", None) == "last" and not self._is_signed:
-            message.response_metadata[REPORT] = self._call.report
-            self._is_signed = True
+        if isinstance(message, AIMessageChunk):
+            if message.usage_metadata:
+                _charge(self._call, message.usage_metadata)
+            if message.chunk_position and not self._is_signed:
+                message.response_metadata[REPORT] = self._call.report
+                self._is_signed = True
         return chunk
 
-    def end(self) -> Iterator[ChatGenerationChunk]:
-        """Yield the chunk to add at the end, if the stream did not mark its last one."""
+    def end(self) -> Iterable[ChatGenerationChunk]:
+        """Return the chunk to add at the end, if the stream did not mark its last one."""
         if self._is_signed:
-            return
+            return ()
         latest = self._latest or AIMessageChunk(content="")
-        yield ChatGenerationChunk(
-            message=AIMessageChunk(
-                content="" if isinstance(latest.content, str) else [],
-                id=latest.id,
-                response_metadata={REPORT: self._call.report},
-                chunk_position="last",
-            )
+        message = AIMessageChunk(
+            content="" if isinstance(latest.content, str) else [],
+            id=latest.id,
+            response_metadata={REPORT: self._call.report},
+            chunk_position="last",
         )
+        return (ChatGenerationChunk(message=message),)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from typing import Any, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -183,10 +183,10 @@ class FailoverChatModel(Choosing, Described):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         request = self._begin(messages, stop, run_manager, kwargs)
-        signature = Signature(request.call)
-        chunks = stream(request.call, request.stream, is_content, request.resume)
-        with closing(chunks):  # type: ignore[type-var]
-            yield from map(signature.on, chunks)
+        resume = request.resume
+        signature = Signature(request.call, may_resume=resume is not None)
+        for chunk in stream(request.call, request.stream, is_content, resume):
+            yield signature.on(chunk)
         yield from signature.end()
 
     async def _astream(
@@ -197,8 +197,9 @@ class FailoverChatModel(Choosing, Described):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         request = self._begin(messages, stop, run_manager, kwargs)
-        signature = Signature(request.call)
-        chunks = astream(request.call, request.astream, is_content, request.aresume)
+        resume = request.aresume
+        signature = Signature(request.call, may_resume=resume is not None)
+        chunks = astream(request.call, request.astream, is_content, resume)
         async with aclosing(chunks):  # type: ignore[type-var]
             async for chunk in chunks:
                 yield signature.on(chunk)
@@ -212,7 +213,7 @@ class FailoverChatModel(Choosing, Described):
         run: BaseRunManager | None,
         arguments: dict[str, Any],
     ) -> Request:
-        pool, choice = self._chat_pool(), Choice.out_of(arguments)
+        pool, choice = self._pool(), Choice.out_of(arguments)
         options = pool.options(messages, arguments)
         if (preferred := choice.preferred_among(pool)) is not None:
             options["preferred_target"] = preferred

@@ -45,7 +45,7 @@ def _plain(chosen: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Choice:
     """What a caller chose.
 
@@ -72,7 +72,7 @@ class Choice:
         if self.preferred_target is not None:
             return self.preferred_target
         for config in (self.config, var_child_runnable_config.get()):
-            name = _configurable(config).get(PREFERENCE)
+            name = _configurable(config).get(PREFERENCE) if config else None
             if name is not None and any(target.name == name for target in targets):
                 return str(name)
         return None

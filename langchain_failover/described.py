@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from langchain_core.language_models import BaseChatModel, LangSmithParams
 from langchain_core.language_models.model_profile import ModelProfile
@@ -25,14 +25,15 @@ class Described(BaseChatModel, Pooled):
 
     pool_class: ClassVar[type[Pool]] = ChatPool
 
-    def _chat_pool(self) -> ChatPool:
-        return cast("ChatPool", self._pool())
+    if TYPE_CHECKING:
+
+        def _pool(self) -> ChatPool: ...
 
     @property
     def model_name(self) -> str:
         """Names of the targets' models; the answer's metadata names the one that served."""
         # All of them: agents look up by this name what a model can do, and take it for granted.
-        return self._chat_pool().model_names
+        return self._pool().model_names
 
     @property
     def _llm_type(self) -> str:
@@ -40,7 +41,7 @@ class Described(BaseChatModel, Pooled):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {"targets": self._chat_pool().memory.of(identities_of)}
+        return {"targets": self._pool().memory.of(identities_of)}
 
     def _get_invocation_params(
         self, stop: list[str] | None = None, **kwargs: Any
@@ -59,7 +60,7 @@ class Described(BaseChatModel, Pooled):
         if said or stop:
             params = tracing_of(self._pool(), stop, **said)
         else:
-            params = self._chat_pool().memory.of(tracing_of)
+            params = self._pool().memory.of(tracing_of)
         return params.copy() if params else super()._get_ls_params(stop=stop, **kwargs)
 
     def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None]) -> dict[str, Any]:

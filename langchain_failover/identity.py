@@ -47,7 +47,7 @@ class Memory:
         if known is None or known[0] != fields:
             known = [dict(one) for one in fields], question(self._targets)
             self._answers[question] = known
-        return cast("T", known[1])
+        return known[1]
 
 
 def identities_of(targets: Sequence[Target]) -> list[dict[str, Any]]:

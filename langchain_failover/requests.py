@@ -72,24 +72,14 @@ class Request:
         return await child.astream(messages)
 
     @property
-    def resume(self) -> Resume[ChatGenerationChunk]:
-        """How another target goes on with the stream."""
-
-        def prefill(client: Any, text: str) -> Iterator[ChatGenerationChunk]:
-            child, messages = self._at(client)
-            return child.stream([*messages, AIMessage(text)])
-
-        return self._resume(prefill)
+    def resume(self) -> Resume[ChatGenerationChunk] | None:
+        """How another target goes on with the stream; None if none is to."""
+        return self._resume(self._prefilled) if self.pool.resumes else None
 
     @property
-    def aresume(self) -> Resume[ChatGenerationChunk]:
-        """How another target goes on with the async stream."""
-
-        async def prefill(client: Any, text: str) -> AsyncIterator[ChatGenerationChunk]:
-            child, messages = self._at(client)
-            return await child.astream([*messages, AIMessage(text)])
-
-        return self._resume(prefill)
+    def aresume(self) -> Resume[ChatGenerationChunk] | None:
+        """How another target goes on with the async stream; None if none is to."""
+        return self._resume(self._aprefilled) if self.pool.resumes else None
 
     def second_best(self, error: Exception) -> ChatResult:
         """Return the answer that does not keep to its schema, for there is no better one.
@@ -104,10 +94,18 @@ class Request:
         attempt, result = self.misfit
         return signed(result, self.call, by=attempt.target)
 
-    def _resume(self, prefill: Any) -> Resume[ChatGenerationChunk]:
+    def _resume(self, prefilled: Any) -> Resume[ChatGenerationChunk]:
         # Servers that hold an answer to a schema begin it anew after a prefill.
         is_free = "response_format" not in self.arguments
-        return Resume(shown_text, with_text, prefill if is_free else None, keeps_rest=True)
+        return Resume(shown_text, with_text, prefilled if is_free else None, keeps_rest=True)
+
+    def _prefilled(self, client: Any, text: str) -> Iterator[ChatGenerationChunk]:
+        child, messages = self._at(client)
+        return child.stream([*messages, AIMessage(text)])
+
+    async def _aprefilled(self, client: Any, text: str) -> AsyncIterator[ChatGenerationChunk]:
+        child, messages = self._at(client)
+        return await child.astream([*messages, AIMessage(text)])
 
     def _at(self, client: Any) -> tuple[Child | ChildRuns, list[BaseMessage]]:
         """Return a target's model for this request, and the messages as it takes them."""

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from failover_core.engine.attempt import Attempt, Wait
 from failover_core.engine.call import Call
-from failover_core.engine.gate import Gate
+from failover_core.engine.gate import gate_of
 from failover_core.engine.opening import AsyncOpened, Opened, Pump
 from failover_core.engine.racing import arace, race
 from failover_core.engine.sending import (
@@ -99,7 +99,7 @@ def stream(
             if (begun := _begun(call, step, send, is_content)) is None:
                 continue
             step, chunks = begun
-            gate = Gate(call, step, is_content, transcript)
+            gate = gate_of(call, step, is_content, transcript)
             try:
                 chunks = chunks or open_stream(call, step, gate.prefill or send)
                 yield from gate.open(chunks)
@@ -134,7 +134,7 @@ async def astream(
             if (begun := await _abegun(call, step, send, is_content)) is None:
                 continue
             step, chunks = begun
-            gate = Gate(call, step, is_content, transcript)
+            gate = gate_of(call, step, is_content, transcript)
             try:
                 chunks = chunks or await aopen_stream(call, step, gate.prefill or send)
                 for ready in await gate.aopen(chunks):

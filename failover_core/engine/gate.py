@@ -13,45 +13,40 @@ from failover_core.resuming import Splice, Transcript
 from failover_core.targets import Capability
 
 
+def gate_of(
+    call: Call,
+    attempt: Attempt,
+    is_content: Callable[[Any], bool],
+    transcript: Transcript[Any] | None,
+) -> Gate:
+    """Return the gate for an attempt's stream.
+
+    Args:
+        call: whose attempt it is.
+        attempt: that has the stream.
+        is_content: whether a chunk is content.
+        transcript: of what the caller has of it, if another target may continue it.
+    """
+    if transcript is None:
+        return Gate(call, attempt, is_content)
+    return _Joint(call, attempt, is_content, transcript)
+
+
 class Gate:
     """Holds chunks back until one has content, and commits the call then.
-
-    Of a target that continues the stream of another one, only what is new goes through. What no
-    target could continue waits until the stream has ended in order, if its reader can wait.
 
     Attributes:
         prefill: asks the target to continue the text sent so far; None if it answers anew.
     """
 
-    __slots__ = (
-        "_attempt",
-        "_call",
-        "_held",
-        "_is_content",
-        "_splice",
-        "_transcript",
-        "_whole",
-        "prefill",
-    )
+    __slots__ = ("_attempt", "_call", "_held", "_is_content", "prefill")
 
-    def __init__(
-        self,
-        call: Call,
-        attempt: Attempt,
-        is_content: Callable[[Any], bool],
-        transcript: Transcript[Any] | None,
-    ) -> None:
+    def __init__(self, call: Call, attempt: Attempt, is_content: Callable[[Any], bool]) -> None:
         self._call = call
         self._attempt = attempt
         self._is_content = is_content
         self._held: list[Any] = []
-        self._whole: list[Any] = []
-        self._transcript = transcript
-        self._splice: Splice[Any] | None = None
         self.prefill: Callable[[Attempt], Any] | None = None
-        if transcript and call.is_resuming:
-            self.prefill = _prefill(transcript, attempt)
-            self._splice = Splice(transcript, prefilled=self.prefill is not None)
 
     def open(self, chunks: Iterable[Any]) -> list[Any]:
         """Read a stream up to its first content, and return what may go to the caller then."""
@@ -69,12 +64,11 @@ class Gate:
 
     def rest(self, chunks: Any) -> Any:
         """Return what may go to the caller after that, of an iterator or an async one."""
-        return chunks if self._transcript is None else _Each(self._new, chunks)
+        return chunks
 
     def end(self) -> list[Any]:
         """Return the chunks that go to the caller when the stream has ended in order."""
-        last = self._fed([*self._held, *self._whole])
-        return [*last, *self._splice.end()] if self._splice else last
+        return self._held
 
     def _is_opened_by(self, chunk: Any) -> bool:
         self._held.append(chunk)
@@ -85,10 +79,45 @@ class Gate:
 
     def _released(self) -> list[Any]:
         released, self._held = self._held, []
-        return self._new(released)
+        return released
+
+
+class _Joint(Gate):
+    """The gate of a stream that another target may continue, or that continues another's.
+
+    Of the latter, only what is new goes through. What no target could continue waits until the
+    stream has ended in order, if its reader can wait.
+    """
+
+    __slots__ = ("_splice", "_transcript", "_whole")
+
+    def __init__(
+        self,
+        call: Call,
+        attempt: Attempt,
+        is_content: Callable[[Any], bool],
+        transcript: Transcript[Any],
+    ) -> None:
+        super().__init__(call, attempt, is_content)
+        self._transcript = transcript
+        self._splice: Splice[Any] | None = None
+        self._whole: list[Any] = []
+        if call.is_resuming:
+            self.prefill = _prefill(transcript, attempt)
+            self._splice = Splice(transcript, prefilled=self.prefill is not None)
+
+    def rest(self, chunks: Any) -> Any:
+        return _Each(self._new, chunks)
+
+    def end(self) -> list[Any]:
+        last = self._fed([*self._held, *self._whole])
+        return [*last, *self._splice.end()] if self._splice else last
+
+    def _released(self) -> list[Any]:
+        return self._new(super()._released())
 
     def _new(self, chunks: list[Any]) -> list[Any]:
-        if self._transcript is None or not self._transcript.resume.keeps_rest:
+        if not self._transcript.resume.keeps_rest:
             return self._fed(chunks)
         text = self._transcript.resume.text
         ready = [] if self._whole else list(takewhile(lambda one: text(one) is not None, chunks))
@@ -96,12 +125,9 @@ class Gate:
         return self._fed(ready)
 
     def _fed(self, chunks: list[Any]) -> list[Any]:
-        transcript = self._transcript
-        if transcript is None:
-            return chunks
-        feed = self._splice.feed if self._splice else transcript.feed
+        feed = self._splice.feed if self._splice else self._transcript.feed
         released = [new for chunk in chunks for new in feed(chunk)]
-        self._call.is_resumable = transcript.is_text
+        self._call.is_resumable = self._transcript.is_text
         return released
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import inspect
 import logging
 import os
 import queue
@@ -265,6 +266,8 @@ class _Worker:
 def close_quietly(*sources: object) -> None:
     """Close iterators that can be closed; a stream that broke may refuse to."""
     for source in sources:
+        if inspect.isgenerator(source) and source.gi_frame is None:
+            continue  # it has ended
         close = getattr(source, "close", None)
         if callable(close):
             with contextlib.suppress(Exception):
