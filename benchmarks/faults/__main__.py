@@ -71,8 +71,8 @@ _MEANINGS = {
 
 _PEERS = (
     "litellm's routers have the second server as a fallback: over one group they would begin at\n"
-    "either, by lot. LangChain's `.with_fallbacks()` and `ModelFallbackMiddleware`, and the package\n"
-    "`langchain-failover` of PyPI, offer neither embeddings nor ranking."
+    "either, by lot. LangChain's `.with_fallbacks()` and `ModelFallbackMiddleware`, and the\n"
+    "package `langchain-failover` of PyPI, offer neither embeddings nor ranking."
 )
 
 

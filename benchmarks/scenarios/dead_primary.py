@@ -43,7 +43,8 @@ other: in turns with the others, or, before the black hole, 50 ms after the last
 for an answer, and none retries at the dead server where that can be switched off: litellm takes
 `max_retries=0` for unset when it embeds. Requests are counted by the dead server; where nobody
 listens, the interpreter counts attempts to connect. The black hole accepts connections and
-requests, and is silent. litellm and the PyPI package have processes of their own.
+requests, and is silent. litellm and the PyPI package have processes of their own. litellm's routers
+over one group embed in one round only: they wait for a dead server three times before they retry.
 
 `.with_fallbacks()` and whatever else forgets asks the dead server on every call. Ours, and breakers
 that somebody has wrapped around a client, leave it after five failures; ours then lets one call at
@@ -86,20 +87,17 @@ _OURS: dict[str, Callable[[list[str]], Pool]] = {
 }
 _NAMES = sorted([*_OURS, *PAIRS], key=lambda name: name.split(":")[0])
 _SLOW = [name for name in _NAMES if name.startswith("embed") and "litellm" in name]
-"""Those that wait for the black hole six times before they leave it."""
+"""Those that wait for a dead server nine times in a call."""
 
 
 def measure(effort: Effort) -> Section:
     """Put everybody before each kind of dead server."""
-    calls, rounds = effort.of(100, quick=5), effort.of(5, quick=1)
-    names = [name for name in _NAMES if effort is Effort.FULL or name not in _SLOW]
-    with _groups(names) as groups, server(dimension=8) as live:
+    calls = effort.of(100, quick=5)
+    with _groups(effort) as groups, server(dimension=8) as live:
+        wanted = {name for group in groups for name in group.names}
         _at_once(partial(_warm_up, live.url), groups)
-        found = {
-            REFUSED: _rounds(groups, REFUSED, live.url, calls, rounds),
-            BLACK_HOLE: _rounds(groups, BLACK_HOLE, live.url, calls, 1),
-            BUSY: _rounds(groups, BUSY, live.url, calls, rounds),
-        }
+        found = {death: _rounds(groups, death, live.url, calls) for death in DEATHS}
+    names = [name for name in _NAMES if name in wanted]
     tables = [_table(death, names, trials, calls) for death, trials in found.items()]
     return Section("A dead primary", TEXT, (_contacts(found), *tables), (_plot(found, calls),))
 
@@ -111,21 +109,33 @@ class Group:
     Attributes:
         worker: the process.
         names: of those that are installed.
+        rounds: of each kind of death but the black hole.
         job: what they do there.
     """
 
     worker: Worker
     names: list[str]
+    rounds: int
     job: Callable[..., dict[str, Trial]] = trials_of_peers
 
 
 @contextmanager
-def _groups(names: list[str]) -> Iterator[list[Group]]:
-    litellm = [name for name in names if "litellm" in name]
-    pypi = [name for name in names if PYPI in name]
-    others = [name for name in names if name not in {*litellm, *pypi}]
-    with worker() as first, worker() as second, worker("langchain-failover") as third:
-        yield [Group(first, others, trials_of_all), Group(second, litellm), Group(third, pypi)]
+def _groups(effort: Effort) -> Iterator[list[Group]]:
+    """Start a process for each group; in a quick run there is none of the slow ones."""
+    rounds = effort.of(3, quick=1)
+    litellm = [name for name in _NAMES if "litellm" in name and name not in _SLOW]
+    pypi = [name for name in _NAMES if PYPI in name]
+    others = [name for name in _NAMES if name not in {*litellm, *pypi, *_SLOW}]
+    with ExitStack() as stack:
+        start = stack.enter_context
+        groups = [
+            Group(start(worker()), others, rounds, trials_of_all),
+            Group(start(worker()), litellm, rounds),
+            Group(start(worker("langchain-failover")), pypi, rounds),
+        ]
+        if effort is Effort.FULL:
+            groups.append(Group(start(worker()), _SLOW, rounds=1))
+        yield groups
 
 
 def _warm_up(live: str, group: Group) -> None:
@@ -141,12 +151,14 @@ def _at_once(job: Callable[[Group], T], groups: list[Group]) -> list[T]:
         return list(threads.map(job, groups))
 
 
-def _rounds(groups: list[Group], death: str, live: str, calls: int, rounds: int) -> Trials:
+def _rounds(groups: list[Group], death: str, live: str, calls: int) -> Trials:
     found: Trials = {name: [] for group in groups for name in group.names}
     job = partial(_trials, death, live, 1 + calls)
-    for _ in range(rounds):
-        # What waits for silence needs no CPU.
-        for made in _at_once(job, groups) if death == BLACK_HOLE else map(job, groups):
+    # What waits for silence needs no CPU, but much time.
+    is_long = death == BLACK_HOLE
+    for number in range(1 if is_long else max(group.rounds for group in groups)):
+        taking_part = [group for group in groups if number < group.rounds]
+        for made in _at_once(job, groups) if is_long else map(job, taking_part):
             for name, trial in made.items():
                 found[name].append(trial)
     return found
