@@ -51,7 +51,7 @@ class EmbeddingDoors(_Base):
                 index of their text.
             AllTargetsFailedError: no target could embed the first batch.
         """
-        with one_call(texts) as listed:
+        with one_call(self, texts) as listed:
             return super().get_text_embedding_batch(listed, show_progress, **kwargs)
 
     async def aget_text_embedding_batch(
@@ -65,10 +65,10 @@ class EmbeddingDoors(_Base):
         When one of them fails, no further one is sent. Those on their way are called off; if
         there is an ``embeddings_cache`` to keep what they bring, they are waited for.
         """
-        batches = _Batches()
+        batches = _Batches(self)
         token = _current.set(batches)
         try:
-            with one_call(texts) as listed:
+            with one_call(self, texts) as listed:
                 try:
                     return await super().aget_text_embedding_batch(listed, show_progress, **kwargs)
                 except Exception:
@@ -79,9 +79,14 @@ class EmbeddingDoors(_Base):
 
 
 class _Batches:
-    """The tasks that BaseEmbedding starts for one call, and forgets when one of them fails."""
+    """The tasks that BaseEmbedding starts for one call, and forgets when one of them fails.
 
-    def __init__(self) -> None:
+    Args:
+        pool: that was called; to it, a batch that fails in a pool inside it need not be lost.
+    """
+
+    def __init__(self, pool: object) -> None:
+        self.pool = pool
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_over = False
 
@@ -114,10 +119,10 @@ class _Batches:
 _current: ContextVar[_Batches | None] = ContextVar("failover_batches", default=None)
 
 
-def among_batches() -> AbstractContextManager[None]:
-    """Return the context of a batch: if it fails, no further one of its call begins.
+def among_batches(pool: object) -> AbstractContextManager[None]:
+    """Return the context of a batch of a pool: if it fails, no further one of its call begins.
 
     Entering it raises CancelledError when another batch of the call has failed already.
     """
     batches = _current.get()
-    return batches.join() if batches else nullcontext()
+    return batches.join() if batches and batches.pool is pool else nullcontext()

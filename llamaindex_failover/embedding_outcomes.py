@@ -22,9 +22,13 @@ class Outcomes:
 
     ``BaseEmbedding`` raises the error of one batch, which knows its own texts only, and forgets
     the vectors of the others.
+
+    Args:
+        pool: that was called; what becomes of a batch in a pool inside it is its to judge.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pool: object) -> None:
+        self.pool = pool
         self._vectors: dict[str, Embedding] = {}
         self._errors: dict[str, Exception] = {}
 
@@ -64,14 +68,14 @@ _current: ContextVar[Outcomes | None] = ContextVar("failover_outcomes", default=
 
 
 @contextmanager
-def one_call(texts: Any) -> Iterator[list[str]]:
-    """Let an error tell of all texts of a call, not of those of one batch.
+def one_call(pool: object, texts: Any) -> Iterator[list[str]]:
+    """Let an error tell of all texts of a call of a pool, not of those of one batch.
 
     Raises:
         ConfigurationError: they are no texts.
         PartialEmbeddingError: instead of the error of a batch, if other texts have vectors.
     """
-    listed, outcomes = checked_texts(texts), Outcomes()
+    listed, outcomes = checked_texts(texts), Outcomes(pool)
     token = _current.set(outcomes)
     try:
         yield listed
@@ -84,8 +88,10 @@ def one_call(texts: Any) -> Iterator[list[str]]:
 
 
 @contextmanager
-def one_batch(texts: Sequence[str]) -> Iterator[_Keep]:
-    """Take note, for the call, of what becomes of one of its batches."""
-    outcomes = _current.get() or Outcomes()
+def one_batch(pool: object, texts: Sequence[str]) -> Iterator[_Keep]:
+    """Take note, for the call of a pool, of what becomes of one of its batches."""
+    outcomes = _current.get()
+    if outcomes is None or outcomes.pool is not pool:
+        outcomes = Outcomes(pool)
     with outcomes.batch(texts) as keep:
         yield keep

@@ -240,11 +240,11 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
         return (await self._aembed([text], Kind.PASSAGE))[0]
 
     def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        with one_batch(texts) as keep:
+        with one_batch(self, texts) as keep:
             return keep(self._embed(texts, Kind.PASSAGE))
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        with among_batches(), one_batch(texts) as keep:
+        with among_batches(self), one_batch(self, texts) as keep:
             return keep(await self._aembed(texts, Kind.PASSAGE))
 
     def _embed(self, texts: list[str], kind: Kind) -> list[Embedding]:

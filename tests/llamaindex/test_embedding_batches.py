@@ -19,13 +19,14 @@ from pydantic import PrivateAttr
 
 from failover_core import (
     AllTargetsFailedError,
+    EmbeddingSpaceMismatchError,
     ErrorClass,
     PartialEmbeddingError,
     ResponseStatusError,
 )
 from failover_core.embedding.space import CANARY
 from failover_core.testing import FaultServer
-from failover_core.testing.faults import Status
+from failover_core.testing.faults import OtherModel, Status
 from llamaindex_failover import FailoverEmbedding
 from tests.llamaindex.embedding_pools import Scripted, over_http, sent_to, served_vectors
 
@@ -305,6 +306,41 @@ async def test_a_client_that_never_looks_at_the_status_does_not_pass_errors_on(
     assert pool.get_query_embedding(texts[0]) == served_vectors(texts)[0]
     assert await pool.aget_text_embedding(texts[0]) == served_vectors(texts)[0]
     assert pool.router.status().targets[0].failures >= 3
+
+
+@pytest.fixture
+def nested(servers: Servers) -> Iterator[FailoverEmbedding]:
+    """A pool of two pools, of one server each."""
+    inner = [FailoverEmbedding.from_urls(server.url, model="m") for server in servers]
+    outer = FailoverEmbedding(targets=inner, embed_batch_size=10)
+    yield outer
+    for pool in (*inner, outer):
+        pool.router.close()
+
+
+@pytest.mark.parametrize("door", ["sync", "async"])
+def test_a_pool_of_pools_fails_over_though_a_batch_of_one_of_them_failed(
+    door: str, nested: FailoverEmbedding, servers: Servers
+) -> None:
+    servers[0].stop()
+    assert batched(nested, MANY[:100], door) == served_vectors(MANY[:100])
+
+
+@pytest.mark.parametrize("door", ["sync", "async"])
+def test_a_pool_of_pools_reports_no_vector_that_it_refused(
+    door: str, nested: FailoverEmbedding, servers: Servers
+) -> None:
+    batched(nested, MANY[:100], door)
+    servers[0].stop()
+    servers[1].fault = OtherModel()
+    with pytest.raises(EmbeddingSpaceMismatchError):
+        batched(nested, MANY[:100], door)
+
+
+def batched(pool: FailoverEmbedding, texts: list[str], door: str) -> list[list[float]]:
+    if door == "sync":
+        return pool.get_text_embedding_batch(texts)
+    return asyncio.run(pool.aget_text_embedding_batch(texts))
 
 
 def test_the_batch_size_can_be_changed_later(servers: Servers) -> None:
