@@ -202,7 +202,7 @@ class Embedder:
     async def _ajoint(self, texts: list[str], kind: Kind) -> Vectors:
         """Embed texts of as many calls, which go where each of them would have gone."""
         work = self._work(texts, kind)
-        work.places, work.spread = self._places, False
+        work.places, work.spread, work.gives_up = self._places, False, False
         work.most = -(-len(texts) // self._places)
         return (await self._adone(work, kind)).vectors()
 

@@ -73,6 +73,7 @@ class Work:
         most: texts of any request at the most, if fewer than the limits allow.
         first: texts of the first request at the most; None is as many as of any other.
         spare: texts that each full request of several leaves room for.
+        gives_up: whether the first texts, if refused, speak for all: not if they are of many calls.
     """
 
     texts: Sequence[str]
@@ -82,6 +83,7 @@ class Work:
     most: int | None = None
     first: int | None = None
     spare: int = 0
+    gives_up: bool = True
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -159,7 +161,7 @@ class Work:
                 self._again.extendleft(reversed(piece.halves()))
             else:
                 self._refused[piece.start] = error
-                if self._vectors is None and self._has_sent_in_vain():
+                if self.gives_up and self._vectors is None and self._has_sent_in_vain():
                     self._stop(error)
 
     def stop(self, error: BaseException) -> None:

@@ -102,6 +102,18 @@ async def test_a_poison_text_fails_its_own_call_alone(server: FaultServer) -> No
     assert isinstance(found[7], ResponseStatusError)
 
 
+async def test_poison_texts_fail_their_own_calls_alone_however_many(server: FaultServer) -> None:
+    embedder = embedder_of(server)
+    server.fault = Poison()
+    texts = [*(f"poison {number}" for number in range(20)), "fine"]
+
+    outcomes = await asyncio.gather(
+        *(embedder.aembed([text], Kind.QUERY) for text in texts), return_exceptions=True
+    )
+
+    assert [isinstance(one, ResponseStatusError) for one in outcomes] == [True] * 20 + [False]
+
+
 async def test_the_next_target_answers_every_call_when_the_first_is_dead(
     servers: list[FaultServer],
 ) -> None:
