@@ -8,6 +8,9 @@ except ImportError as error:
     message = 'llamaindex_failover needs llama-index-core; pip install "rag-failover[llamaindex]"'
     raise ImportError(message) from error
 
+from failover_core.errors import AllTargetsFailedError
+from failover_core.policy import FailoverPolicy
+from failover_core.targets import Target
 from llamaindex_failover.embeddings import FailoverEmbedding
 from llamaindex_failover.llms import FailoverLLM
 from llamaindex_failover.paired_indexes import PairedIndexes
@@ -15,9 +18,12 @@ from llamaindex_failover.postprocessor import FailoverRerank
 from llamaindex_failover.retrievers import FailoverRetriever
 
 __all__ = [
+    "AllTargetsFailedError",
     "FailoverEmbedding",
     "FailoverLLM",
+    "FailoverPolicy",
     "FailoverRerank",
     "FailoverRetriever",
     "PairedIndexes",
+    "Target",
 ]

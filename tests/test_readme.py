@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from llama_index.core import Settings
 
 from failover_core import config
 from failover_core.testing import FaultServer, ScriptedClient
@@ -35,6 +36,15 @@ def _loop() -> Iterator[None]:
         asyncio.set_event_loop(None)
 
 
+@pytest.fixture(autouse=True)
+def _defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LlamaIndex's settings, which a block may change for itself alone."""
+    for name in ("_llm", "_embed_model"):
+        monkeypatch.setattr(Settings, name, None)
+
+
+# LlamaIndex uses methods of pydantic that pydantic deprecates.
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")
 @pytest.mark.parametrize("block", BLOCKS)
 def test_every_block_of_code_runs(
     block: str,
