@@ -17,7 +17,7 @@ from benchmarks.harness.processes import alone
 from benchmarks.harness.records import Effort, Result
 from benchmarks.harness.results import save
 from benchmarks.harness.scenario import measured
-from benchmarks.scenarios import NAMES
+from benchmarks.scenarios import NAMES, named
 
 _INTRO = Path(__file__).parent / "intro.md"
 
@@ -50,8 +50,9 @@ def _arguments() -> argparse.Namespace:
         "--docs", type=Path, help="folder whose page, figures and plots are renewed"
     )
     asked = parser.parse_args()
-    if unknown := set(asked.scenarios).difference(NAMES):
-        parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(NAMES)}")
+    if unknown := [one for one in asked.scenarios if not named(one)]:
+        parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(NAMES)}")
+    asked.scenarios = [name for one in asked.scenarios for name in named(one)]
     return asked
 
 

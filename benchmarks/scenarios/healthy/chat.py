@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.harness.comparing import jobs_plot, jobs_table
 from benchmarks.harness.processes import Worker, worker
-from benchmarks.harness.records import Effort, Goal, Plot, Table
+from benchmarks.harness.records import Effort, Goal, Plot, Section, Table
 from benchmarks.harness.turns import Laps, Turn, take_turns
 from benchmarks.peers.chat import (
     LANGCHAIN_LITELLM,
@@ -23,8 +23,15 @@ from benchmarks.peers.chat import (
     peer_turn,
 )
 from benchmarks.peers.jobs import Job
+from benchmarks.scenarios.healthy import section
 from benchmarks.servers import server
 from langchain_failover import FailoverChatModel
+
+TEXT = """
+A model that does nothing shows the overhead at its largest; over HTTP it is what an application
+pays. Pools have two targets, models no retries of their own. litellm, and the distribution
+langchain-failover of PyPI whose import name is ours, run in processes of their own.
+"""
 
 BARE = "bare"
 OURS = "FailoverChatModel"
@@ -65,15 +72,19 @@ def crowds(effort: Effort) -> list[Job]:
     ][: effort.of(2, quick=1)]
 
 
-def measure(effort: Effort) -> Iterator[tuple[Table, Plot]]:
+def measure(effort: Effort) -> Section:
     """Measure idle models, real ones over HTTP, and agents."""
+    return section("chat models of LangChain", TEXT, _shown_by(effort))
+
+
+def _shown_by(effort: Effort) -> Iterator[tuple[Table, Plot]]:
     with _peers() as workers, server() as running:
         rounds = effort.of(31, quick=3)
         idle = {job.name: _found("", job, workers, rounds) for job in jobs(effort, 100)}
         yield _shown("chat-idle", "LangChain, a chat model that does nothing", idle, IDLE)
         rounds, calls = effort.of(11, quick=1), effort.of(20, quick=10)
         http = {job.name: _found(running.url, job, workers, rounds) for job in jobs(effort, calls)}
-        rounds = effort.of(5, quick=1)
+        rounds = effort.of(3, quick=1)
         for job in crowds(effort):
             http[job.name] = _found(running.url, job, workers, rounds)
         yield _shown("chat-http", "LangChain, ChatOpenAI and a local server", http, HTTP)

@@ -15,6 +15,7 @@ from benchmarks.harness.records import (
     Goal,
     Plot,
     Row,
+    Section,
     Series,
     Shape,
     Table,
@@ -38,12 +39,19 @@ from benchmarks.peers.embedding import (
     peer_turn,
 )
 from benchmarks.peers.jobs import Job
+from benchmarks.scenarios.healthy import section
 from benchmarks.servers import server, texts
 from failover_core import Router
 from failover_core.clients import InfinityClient
 from failover_core.embedding import Embedder, Kind
 from langchain_failover import FailoverEmbeddings
 from llamaindex_failover import FailoverEmbedding
+
+TEXT = """
+A server of another process whose vectors are ready. Texts that are asked for at the same moment all
+differ; ours send single texts of the same moment in one request. `as lists`: what LangChain wants.
+Within a BaseEmbedding, LlamaIndex copies every vector for its events, whoever embeds.
+"""
 
 CORE = "Failover, its core alone (arrays)"
 LANGCHAIN = "FailoverEmbeddings (LangChain)"
@@ -95,8 +103,12 @@ def jobs(effort: Effort) -> list[tuple[Job, int]]:
     return found if effort is Effort.FULL else [found[0], found[3], found[5]]
 
 
-def measure(effort: Effort) -> Iterator[tuple[Table, Plot]]:
+def measure(effort: Effort) -> Section:
     """Measure, and compare with the peers and with the goals."""
+    return section("embedding", TEXT, _shown_by(effort))
+
+
+def _shown_by(effort: Effort) -> Iterator[tuple[Table, Plot]]:
     with server(dimension=DIMENSION) as running, worker() as apart:
         found = {
             job.name: take_turns(dict(_turns(running.url, job, apart)), rounds)
@@ -135,8 +147,11 @@ def _rows(found: Found) -> Iterator[Row]:
 
 
 def _names(job: str) -> list[str]:
-    """Return who can do a job: the bridge to aiohttp is there for coroutines only."""
-    return [name for name in NAMES if name != BRIDGED or job.endswith("async")]
+    """Return who does a job: the bridge to aiohttp is there for coroutines only."""
+    left_out = set() if job.endswith("async") else {BRIDGED}
+    if "at once" in job or "threads" in job:
+        left_out |= {ARRAY, WITHIN}  # with one text they are as what they stand beside
+    return [name for name in NAMES if name not in left_out]
 
 
 def _build(name: str) -> Callable[[str], Embeds]:

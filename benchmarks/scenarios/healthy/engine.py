@@ -8,10 +8,16 @@ from functools import partial
 from typing import Any
 
 from benchmarks.harness.comparing import figure, jobs_plot
-from benchmarks.harness.records import NOT_INSTALLED, Cell, Effort, Goal, Plot, Row, Table
+from benchmarks.harness.records import NOT_INSTALLED, Cell, Effort, Goal, Plot, Row, Section, Table
 from benchmarks.harness.turns import Laps, Turn, in_a_row, in_a_row_async, take_turns
 from benchmarks.peers.guards import GUARDS, anothing, nothing
+from benchmarks.scenarios.healthy import section
 from failover_core import Router, Target
+
+TEXT = """
+The function that is called does nothing, so that all the time is the engine's. Beside it, retries
+and breakers around the same. pybreaker's coroutines need tornado.
+"""
 
 BARE = "bare"
 EVERYTHING = "Router, everything on"
@@ -47,8 +53,12 @@ class Client:
         """Do nothing."""
 
 
-def measure(effort: Effort) -> Iterator[tuple[Table, Plot]]:
+def measure(effort: Effort) -> Section:
     """Measure routers of three targets."""
+    return section("the engine alone", TEXT, _shown_by(effort))
+
+
+def _shown_by(effort: Effort) -> Iterator[tuple[Table, Plot]]:
     calls = effort.of(5_000, quick=1_000)
     doors = dict(zip(("sync", "async"), _turns(calls), strict=True))
     found = {job: take_turns(turns, effort.of(15, quick=3)) for job, turns in doors.items()}

@@ -12,11 +12,16 @@ from llama_index.core.llms import ChatMessage
 from llama_index.core.schema import TextNode
 
 from benchmarks.harness.comparing import jobs_plot, jobs_table
-from benchmarks.harness.records import Effort, Plot, Table
+from benchmarks.harness.records import Effort, Plot, Section, Table
 from benchmarks.harness.turns import Laps, Turn, in_a_row, in_a_row_async, take_turns
 from benchmarks.peers.idle_llamaindex import NODES, IdleLLM, IdleRerank, IdleRetriever, listeners
+from benchmarks.scenarios.healthy import section
 from benchmarks.servers import server
 from llamaindex_failover import FailoverEmbedding, FailoverLLM, FailoverRerank, FailoverRetriever
+
+TEXT = """
+Pools have two targets. Nobody listens to LlamaIndex's spans and events, but where it says so.
+"""
 
 BARE, OURS = "bare", "Failover, two targets"
 HELLO = "hello"
@@ -47,8 +52,12 @@ class Door:
         return in_a_row_async(lambda: concurrent(one), self.calls)
 
 
-def measure(effort: Effort) -> Iterator[tuple[Table, Plot]]:
+def measure(effort: Effort) -> Section:
     """Measure objects that do nothing, and a vendor's LLM over HTTP."""
+    return section("LlamaIndex", TEXT, _shown_by(effort))
+
+
+def _shown_by(effort: Effort) -> Iterator[tuple[Table, Plot]]:
     found = _found(_idle(effort.of(100, quick=20)), effort.of(21, quick=1))
     yield _shown("llamaindex-idle", "LlamaIndex, objects that do nothing", found)
     with listeners():

@@ -16,11 +16,16 @@ from langchain_core.retrievers import BaseRetriever
 from typing_extensions import override
 
 from benchmarks.harness.comparing import jobs_plot, jobs_table
-from benchmarks.harness.records import Effort, Plot, Table
+from benchmarks.harness.records import Effort, Plot, Section, Table
 from benchmarks.harness.turns import Laps, in_a_row, in_a_row_async, take_turns
+from benchmarks.scenarios.healthy import section
 from benchmarks.servers import server
 from langchain_failover import FailoverReranker, FailoverRetriever
 from llamaindex_failover import FailoverRerank
+
+TEXT = """
+Pools have two targets. The idle reranker copies its documents, as real ones do.
+"""
 
 BARE = "bare"
 RERANK, LLAMAINDEX, RETRIEVE = (
@@ -66,8 +71,12 @@ class IdleRetriever(BaseRetriever):
         return DOCUMENTS[:4]
 
 
-def measure(effort: Effort) -> Iterator[tuple[Table, Plot]]:
+def measure(effort: Effort) -> Section:
     """Measure both, and reranking over HTTP."""
+    return section("rerankers and retrievers", TEXT, _shown_by(effort))
+
+
+def _shown_by(effort: Effort) -> Iterator[tuple[Table, Plot]]:
     rounds, calls = effort.of(21, quick=2), effort.of(100, quick=50)
     ours = FailoverRetriever(targets=[IdleRetriever(), IdleRetriever()])
     fallbacks = IdleRetriever().with_fallbacks([IdleRetriever()])
