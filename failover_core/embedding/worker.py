@@ -79,7 +79,7 @@ class Worker:
             options["preferred_target"] = self.first
         elif preferred := self.preferred():
             options["preferred_target"] = preferred
-        elif work.spread and work.requests > 1:
+        elif work.course.spread and work.requests > 1:
             options["spread"] = True
         return self.begin(**options)
 
@@ -114,14 +114,9 @@ class Worker:
     ) -> Asking[Rows]:
         """Return the vectors of texts, and verify that their target is of the pool's space."""
         verification, client = self.verification, attempt.client
-        # An object that caches would remember the canary of a model that is gone.
-        uncached = getattr(client, "uncached", client)
+        uncached = _uncached(client)
         is_due = verification.is_due(attempt, kind)
         try:
-            if not verification.has_reference(kind):
-                # What is to be its reference must be of the space that other texts are in.
-                for known in list(verification.space.fingerprint):
-                    yield from self._canary(call, uncached, known, attempt)
             if is_due and uncached is client and len(texts) < self.limits.items:
                 try:
                     return (yield from self._with_canary(call, texts, kind, attempt))
@@ -147,6 +142,7 @@ class Worker:
         """Have texts and the canary embedded in one request, and compare it."""
         sent, connections = [*texts, CANARY], connections_of(attempt.client)
         vectors = self.verification.checked((yield attempt.client, sent, kind), sent)
+        yield from self._other_kinds(call, kind, attempt)
         self.verification.check(attempt, kind, vectors[-1])
         self.verification.verified(attempt, kind, call.clock.now(), connections)
         return vectors[:-1]
@@ -156,8 +152,21 @@ class Worker:
         connections = connections_of(attempt.client)
         answer = yield client, [CANARY], kind
         vectors = self.verification.checked(answer, [CANARY])
+        yield from self._other_kinds(call, kind, attempt)
         self.verification.check(attempt, kind, vectors[0])
         self.verification.verified(attempt, kind, call.clock.now(), connections)
+
+    def _other_kinds(self, call: Call, kind: Kind, attempt: Attempt) -> Asking[None]:
+        """Verify what is to give the reference of a kind: other texts are in the space already."""
+        if not self.verification.has_reference(kind):
+            client = _uncached(attempt.client)
+            for known in list(self.verification.space.fingerprint):
+                yield from self._canary(call, client, known, attempt)
+
+
+def _uncached(client: Any) -> Any:
+    # An object that caches would remember the canary of a model that is gone.
+    return getattr(client, "uncached", client)
 
 
 @contextmanager

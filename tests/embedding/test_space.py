@@ -285,6 +285,23 @@ def test_a_backup_serves_no_kind_of_text_before_it_has_shown_what_is_known_of_th
     assert is_right(embed(embedder, "two", kind=then), "two", kind=then)
 
 
+def test_nor_while_both_kinds_are_first_asked_for_at_the_same_moment() -> None:
+    class Slow(Model):
+        def embed(self, texts: Sequence[str], kind: Kind) -> Any:
+            if kind is Kind.QUERY:  # meanwhile the other target is asked for passages
+                right.error = None
+                embedder.embed(["one"], Kind.PASSAGE)
+                right.error = REFUSED
+            return super().embed(texts, kind)
+
+    right = Model()
+    right.error = REFUSED
+    embedder = over(pool(right, Slow("other")))
+    with pytest.raises(EmbeddingSpaceMismatchError):
+        embedder.embed(["two"], Kind.QUERY)
+    assert set(embedder.verification.space.fingerprint) == {Kind.PASSAGE}
+
+
 def test_nor_does_a_server_that_is_another_one_by_then(embed: Embed) -> None:
     model = Model()
     embedder = over(pool(model))
