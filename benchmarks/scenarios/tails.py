@@ -33,7 +33,7 @@ from benchmarks.harness.records import (
 from benchmarks.harness.turns import AsyncCall, Lap, Turn, loop
 
 TEXT = """
-Three chat servers take 30 ms for an answer each, any number at once. Every 12.5 ms a call begins,
+Three chat servers take 30 ms for an answer each, any number at once. Every 16 ms a call begins,
 whether or not those before it were answered, and it is timed from the moment it was due: so a slow
 answer does not keep the calls behind it out of the figures. All are asynchronous, in one process
 and event loop for each contestant, over `ChatOpenAI` (litellm over its own client).
@@ -52,10 +52,10 @@ SERVERS = 3
 SERVICE = 0.03
 """Seconds of an answer."""
 
-EVERY = 0.0125
+EVERY = 0.016
 """Seconds from one call to the next."""
 
-WARM_UP = 30
+WARM_UP = 24
 """Calls of a contestant before its turns: a percentile wants 20 answers."""
 
 TIMEOUT = 0.15
@@ -184,7 +184,7 @@ def measure(effort: Effort) -> Section:
 
 
 def _meet(trouble: Trouble, places: Mapping[str, Worker], effort: Effort) -> dict[str, Record]:
-    calls, rounds = effort.of(500, quick=40), effort.of(3, quick=1)
+    calls, rounds = effort.of(400, quick=32), effort.of(3, quick=1)
     found: dict[str, Record] = {}
     with ExitStack() as stack:
         urls = [stack.enter_context(_server()) for _ in range(SERVERS)]
