@@ -114,11 +114,7 @@ def _shown_by(effort: Effort) -> Iterator[tuple[Table, Plot]]:
             job.name: take_turns(dict(_turns(running.url, job, apart)), rounds)
             for job, rounds in jobs(effort)
         }
-        measured = (
-            _names("10,000 texts")
-            if effort is Effort.FULL
-            else (LISTS, LANGCHAIN, LANGCHAIN_OPENAI)
-        )
+        measured = _names("10,000 texts") if effort is Effort.FULL else (LISTS, LANGCHAIN)
         count = effort.of(MANY, quick=1_000)
         peaks = {name: alone(peak_of, name, running.url, count) for name in measured}
         streamed = alone(peak_of_stream, running.url, STREAMED * count)
