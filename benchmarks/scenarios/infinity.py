@@ -34,10 +34,10 @@ Not measured: the servers are not installed here. `python scripts/real_servers.p
 
 BARE = "httpx, one server"
 _DOORS = {
-    "LangChain `embed_documents`": (False, "embed_documents"),
-    "LangChain `aembed_documents`": (True, "aembed_documents"),
-    "LlamaIndex `get_text_embedding_batch`": (False, "get_text_embedding_batch"),
-    "LlamaIndex `aget_text_embedding_batch`": (True, "aget_text_embedding_batch"),
+    "LangChain, embed_documents": (False, "embed_documents"),
+    "LangChain, aembed_documents": (True, "aembed_documents"),
+    "LlamaIndex, get_text_embedding_batch": (False, "get_text_embedding_batch"),
+    "LlamaIndex, aget_text_embedding_batch": (True, "aget_text_embedding_batch"),
 }
 
 

@@ -101,7 +101,7 @@ class Record:
 LASTS = 0.4
 """Share of a turn that a brown-out lasts."""
 
-BARE, FALLBACKS, LITELLM = "one server, bare", "`.with_fallbacks()`, timeout", "litellm, timeout"
+BARE, FALLBACKS, LITELLM = "one server, bare", ".with_fallbacks(), timeout", "litellm, timeout"
 _OURS: dict[str, dict[str, Any]] = {
     "ours, priority": {},
     "ours, priority, timeout": {"policy": {"attempt_timeout": TIMEOUT}},
