@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from typing import Any
@@ -34,6 +34,7 @@ langchain-failover of PyPI whose import name is ours, run in processes of their 
 """
 
 BARE = "bare"
+TOOL = {"name": "look_up", "description": "Looks up a word.", "parameters": {}}
 OURS = "FailoverChatModel"
 EJECTED = "FailoverChatModel, primary ejected"
 FALLBACKS = "with_fallbacks"
@@ -82,6 +83,8 @@ def _shown_by(effort: Effort) -> Iterator[tuple[Table, Plot]]:
         rounds = effort.of(31, quick=3)
         idle = {job.name: _found("", job, workers, rounds) for job in jobs(effort, 100)}
         yield _shown("chat-idle", "LangChain, a chat model that does nothing", idle, IDLE)
+        bound = {job.name: _bound(job, rounds) for job in jobs(effort, 100)[:3]}
+        yield _shown("chat-tools", "The same with tools bound", bound, IDLE[:-1])
         rounds, calls = effort.of(11, quick=1), effort.of(20, quick=10)
         http = {job.name: _found(running.url, job, workers, rounds) for job in jobs(effort, calls)}
         rounds = effort.of(3, quick=1)
@@ -117,17 +120,25 @@ def _found(url: str, job: Job, workers: Mapping[str, Worker], rounds: int) -> di
     return take_turns(turns, rounds)
 
 
-def contestants(build: Any) -> dict[str, Chat]:
+def _bound(job: Job, rounds: int) -> dict[str, Laps]:
+    chats = contestants(lambda **down: model("", job.size, **down), [TOOL])
+    return take_turns({name: chat_turn(chat, job) for name, chat in chats.items()}, rounds)
+
+
+def contestants(build: Any, tools: Sequence[Any] = ()) -> dict[str, Chat]:
     """Return who can be measured in this process, each around models of its own."""
     breaker = {"consecutive_failures": 1, "cooldown": 3600, "max_cooldown": 3600}
     ejected = FailoverChatModel(targets=[build(is_down=True), build()], policy={"breaker": breaker})
     ejected.invoke("this ejects the first one")
+    found = {
+        BARE: build(),
+        OURS: FailoverChatModel(targets=[build(), build()]),
+        EJECTED: ejected,
+        FALLBACKS: build().with_fallbacks([build()]),
+        FALLEN: build(is_down=True).with_fallbacks([build()]),
+    }
     return {
-        BARE: of_langchain(build()),
-        OURS: of_langchain(FailoverChatModel(targets=[build(), build()])),
-        EJECTED: of_langchain(ejected),
-        FALLBACKS: of_langchain(build().with_fallbacks([build()])),
-        FALLEN: of_langchain(build(is_down=True).with_fallbacks([build()])),
+        name: of_langchain(one.bind_tools(tools) if tools else one) for name, one in found.items()
     }
 
 

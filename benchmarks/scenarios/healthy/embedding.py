@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from statistics import median, quantiles
 
 from benchmarks.harness.comparing import TIMES, figure, jobs_plot, rows_beside, speedup
 from benchmarks.harness.memory import peak_growth
@@ -122,6 +123,7 @@ def _shown_by(effort: Effort) -> Iterator[tuple[Table, Plot]]:
     tables = Table(title, ("", *TIMES), tuple(_rows(found)))
     yield tables, jobs_plot("embedding", title, LISTS, found, NAMES)
     yield _peers(found), _rates(found)
+    yield _tails(found[CROWD])
     yield _memory(peaks, streamed, count)
 
 
@@ -193,6 +195,22 @@ def _peers(found: Found) -> Table:
         faster = speedup(found[job].get(ours), found[job].get(peer), goal)
         rows.append(Row(f"{job}: {ours} against {peer}", (faster,)))
     return Table("Calls a second, as many times those of the peer", ("", "times"), tuple(rows))
+
+
+def _tails(crowd: dict[str, Laps]) -> tuple[Table, Plot]:
+    """Show how much longer the slowest calls take than most."""
+    rows = []
+    shown: dict[str, float] = {}
+    for name, laps in crowd.items():
+        if laps.each:
+            middle, slow = median(laps.each), quantiles(laps.each, n=100)[98]
+            shown[name] = slow * 1e3
+            cells = Figure(middle, "s"), Figure(slow, "s"), Figure(slow / middle, "×")
+            rows.append(Row(name, cells))
+    title = f"{CROWD}: how long each call takes"
+    series = (Series("p99", tuple(shown.values()), tuple(shown), is_ours=True),)
+    plot = Plot("embedding-tails", f"{title}, p99", "", "ms", series, Shape.BARS, log="y")
+    return Table(title, ("", "p50", "p99", "p99 / p50"), tuple(rows)), plot
 
 
 def _rates(found: Found) -> Plot:
