@@ -121,8 +121,8 @@ class Worker:
                 try:
                     return (yield from self._with_canary(call, texts, kind, attempt))
                 except Exception as error:
-                    # Without it, one text may be of the size that a request may have.
-                    if len(texts) > 1 or not is_about_the_texts(error):
+                    # Without it, they may be of the size that a request may have.
+                    if not is_about_the_texts(error):
                         raise
             if is_due:
                 yield from self._canary(call, uncached, kind, attempt)

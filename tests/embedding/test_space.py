@@ -256,6 +256,19 @@ def test_a_server_that_takes_one_text_in_a_request_gets_the_canary_in_one_of_its
         router.close()
 
 
+def test_a_request_that_the_canary_made_too_large_teaches_no_smaller_size(embed: Embed) -> None:
+    with FaultServer() as server:
+        server.fault = TooLarge(items=8)
+        router = Router([InfinityClient(server.url, model="m")])
+        embedder = over(router)
+        embed(embedder, *[f"ship {number}" for number in range(64)])
+        server.clear()
+        embed(embedder, *[f"port {number}" for number in range(64)])
+        sizes = [len(request.body["input"]) for request in server.requests]
+        assert sizes.count(8) >= 7, sizes
+        router.close()
+
+
 def test_queries_and_passages_are_verified_apart(embed: Embed) -> None:
     right, other = Model(), Model(swaps=True)
     router = pool(right, other)
