@@ -2,7 +2,8 @@
 
 Some servers (and proxies in front of them) end a cut stream in order, so that only the missing
 reason tells. After it nothing can break any more: neither an error nor silence takes anything
-from an answer that is complete.
+from an answer that is complete. What is no failure, such as a token budget that is used up, is
+raised all the same.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
+from failover_core.classify import is_neutral
 from failover_core.errors import BrokenStreamError
 
 T = TypeVar("T")
@@ -51,8 +53,8 @@ class Watched(_Watched[T], Iterator[T]):
             if not self.is_finished:
                 raise BrokenStreamError(UNFINISHED) from None
             raise
-        except Exception:
-            if not self.is_finished:
+        except Exception as error:
+            if not self.is_finished or is_neutral(error):
                 raise
             raise StopIteration from None
 
@@ -75,8 +77,8 @@ class AsyncWatched(_Watched[T], AsyncIterator[T]):
             if not self.is_finished:
                 raise BrokenStreamError(UNFINISHED) from None
             raise
-        except Exception:
-            if not self.is_finished:
+        except Exception as error:
+            if not self.is_finished or is_neutral(error):
                 raise
             raise StopAsyncIteration from None
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from llama_index.core.base.llms.types import ChatMessage
 from pydantic import BaseModel, ValidationError
 
-from failover_core.classify import classify
+from failover_core.classify import is_neutral
 from failover_core.engine.attempt import Attempt
 from failover_core.engine.call import Call
-from failover_core.errors import BrokenStreamError, ErrorClass, UnsupportedError
+from failover_core.errors import BrokenStreamError, UnsupportedError
 from failover_core.finishing import UNFINISHED
 from llamaindex_failover.overhearing import Heard, aoverheard, charging, hearing, overheard
 from llamaindex_failover.streaming import has_finish
@@ -109,7 +109,7 @@ class Prediction(Generic[M]):
             yield
         except Exception as error:
             is_refused = isinstance(error, UnsupportedError) or not self.has_shown
-            if self.misfit is None or not is_refused or _is_neutral(error):
+            if self.misfit is None or not is_refused or is_neutral(error):
                 raise
 
     def result(self) -> M:
@@ -190,7 +190,3 @@ class Prediction(Generic[M]):
 def says_something(item: BaseModel) -> bool:
     """Return whether a partial object holds a value; the first ones are often blank."""
     return any(value is not None for value in item.model_dump().values())
-
-
-def _is_neutral(error: Exception) -> bool:
-    return classify(error, wall=0.0).error_class is ErrorClass.NEUTRAL

@@ -87,6 +87,11 @@ def classify(error: BaseException, *, wall: float) -> Classification:
     return Classification(ErrorClass.UNKNOWN, wait, _summary(error, error, ()))
 
 
+def is_neutral(error: BaseException) -> bool:
+    """Return whether an error is no failure of a target: a cancellation, a used-up budget."""
+    return classify(error, wall=0.0).error_class is ErrorClass.NEUTRAL
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """Yield the error and its causes. A group of one stands for what it holds."""
     seen: set[int] = set()

@@ -21,6 +21,7 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.mock import MockFunctionCallingLLM
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.prompts import PromptTemplate
+from llama_index.embeddings.openai_like import OpenAILikeEmbedding  # type: ignore[import-untyped]
 from llama_index.llms.openai import OpenAI
 
 from failover_core import AllTargetsFailedError, ConfigurationError, FailoverPolicy, Target
@@ -125,6 +126,20 @@ def test_settings_of_the_prompt_are_the_first_targets_unless_given() -> None:
 
     assert adopted.startswith("Be kind.")
     assert given.startswith("Be brief.")
+
+
+def test_a_target_that_retries_by_itself_or_never_gives_up_is_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    patient = OpenAILikeEmbedding(model_name="m", api_key="k", max_retries=10, timeout=600)
+
+    FailoverLLM(targets=[OpenAI(model="gpt-4o", api_key="k", max_retries=3)])
+    FailoverEmbedding(targets=[patient])
+
+    said = [record.getMessage() for record in caplog.records]
+    assert [line for line in said if "3 times" in line and "max_retries=0" in line]
+    assert [line for line in said if "10 times" in line and "max_retries=0" in line]
+    assert [line for line in said if "600 s" in line and "attempt_timeout" in line]
 
 
 def test_dumps_of_different_models_differ() -> None:

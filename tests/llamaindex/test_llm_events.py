@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from llama_index.core import Settings
 from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
-from llama_index.core.llms import MockLLM
+from llama_index.core.llms import LLMMetadata, MockLLM
+from llama_index.core.llms.callbacks import llm_completion_callback
+from llama_index.core.llms.custom import CustomLLM
 from llama_index.core.llms.llm import LLM
 from llama_index.core.prompts import PromptTemplate
 
@@ -172,3 +174,56 @@ async def test_the_rate_limiter_is_asked_once_a_call(
     await door(llm, QUESTION)
 
     assert limiter.asked == 1
+
+
+@each_door
+async def test_the_rate_limiter_of_a_target_is_asked_once_an_attempt(
+    servers: Servers, llm_over: MakeLLM, door: Door
+) -> None:
+    servers[0].fault = Status(500)
+    llm = llm_over(servers)
+    limiters = [Limiter(), Limiter()]
+    for target, limiter in zip(llm.router.targets, limiters, strict=True):
+        target.client.rate_limiter = limiter
+
+    await door(llm, QUESTION)
+
+    assert [limiter.asked for limiter in limiters] == [1, 1]
+
+
+async def test_streams_are_the_generators_that_decorators_of_llamaindex_look_for() -> None:
+    class Outer(CustomLLM):
+        """An LLM around a pool, which reports a call of its own."""
+
+        inner: LLM = FailoverLLM(targets=[MockLLM(), MockLLM()])
+
+        @property
+        def metadata(self) -> LLMMetadata:
+            return self.inner.metadata
+
+        @llm_completion_callback()
+        def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002
+            return self.inner.complete(prompt)
+
+        @llm_completion_callback()
+        def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002
+            return self.inner.stream_complete(prompt)
+
+        @llm_completion_callback()
+        async def astream_complete(
+            self,
+            prompt: str,
+            formatted: bool = False,  # noqa: FBT001, FBT002
+            **kwargs: Any,
+        ) -> Any:
+            return await self.inner.astream_complete(prompt)
+
+    for door in (DOORS["stream_complete"], DOORS["astream_complete"]):
+        events = []
+        for inner in (FailoverLLM(targets=[MockLLM(), MockLLM()]), FailoverLLM(targets=[Outer()])):
+            with listening() as heard:
+                assert (await door(inner, "one two")).text == "one two"
+            events.append(heard.counts("LLMCompletionStartEvent", "LLMCompletionEndEvent"))
+
+        plain, around = ([*counts.values()] for counts in events)
+        assert around == [count + 1 for count in plain]
