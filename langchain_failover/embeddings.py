@@ -26,7 +26,8 @@ from failover_core.embedding import (
     Verify,
 )
 from failover_core.embedding.cache import Cache, cache_of
-from failover_core.embedding.progress import arunning, counted, running
+from failover_core.embedding.progress import arunning, bar, running
+from failover_core.embedding.texts import checked_texts
 from failover_core.engine.strategies import Strategy
 from failover_core.errors import ConfigurationError
 from failover_core.policy import FailoverPolicy
@@ -162,13 +163,15 @@ class FailoverEmbeddings(UrlPooled, Embeddings):
             PartialEmbeddingError: some texts could not be embedded; it holds the other vectors.
             AllTargetsFailedError: no target could embed any of them.
         """
-        with counted(texts, is_wanted=self.show_progress) as told:
-            return self._embedder.embed_lists(told, Kind.PASSAGE)
+        listed = checked_texts(texts)
+        with bar(len(listed), is_wanted=self.show_progress) as count:
+            return self._embedder.embed_lists(listed, Kind.PASSAGE, count)
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """Return what ``embed_documents`` returns."""
-        with counted(texts, is_wanted=self.show_progress) as told:
-            return await self._embedder.aembed_lists(told, Kind.PASSAGE)
+        listed = checked_texts(texts)
+        with bar(len(listed), is_wanted=self.show_progress) as count:
+            return await self._embedder.aembed_lists(listed, Kind.PASSAGE, count)
 
     def embed_query(self, text: str) -> list[float]:
         """Return the vector of a query.

@@ -34,7 +34,11 @@ from llamaindex_failover.embedding_space import check_one_space, space_id
 from llamaindex_failover.embeddings_cache import SpaceCache
 from llamaindex_failover.instrumentation import traced_by_child
 
-_DEFAULT_BATCH_SIZE = 256
+_REQUEST_SIZE = 256
+"""Texts of one request at the most, where a target does not say."""
+
+_LARGEST_BATCH = 2048
+"""Of LlamaIndex."""
 
 
 class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
@@ -58,8 +62,9 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
             ``Target`` of one of the first two.
         model_name: the model, whatever the targets call it. Default: what they say.
         dimension: of the vectors. Default: that of the first answer.
-        embed_batch_size: texts per request. Default: the smallest of the wrapped embeddings',
-            or 256.
+        embed_batch_size: texts that LlamaIndex asks for at once. They go out in requests of 256 at
+            the most (of wrapped embeddings: of the smallest of theirs), which are spread over the
+            targets. Default: 2048, or the smallest of the wrapped embeddings'.
         num_workers: batches of an async call that are under way at once. Default: as the first
             target says; None: all of them.
         embeddings_cache: a key-value store of LlamaIndex. Each vector space has collections of
@@ -99,6 +104,7 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
     """Where vectors are kept, apart by space, kind and text; once set, a ``VectorCache``."""
 
     _embedder: Embedder = PrivateAttr()
+    _request_size: int = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
         """Build the router, and take over what the targets say of themselves."""
@@ -107,8 +113,9 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
         self._take_from_first("num_workers")
         if model := model_of(children[0]):
             self._fill_in("model_name", model)
-        sizes = [getattr(child, "embed_batch_size", _DEFAULT_BATCH_SIZE) for child in children]
-        self._fill_in("embed_batch_size", min(sizes))
+        sizes = [child.embed_batch_size for child in children if isinstance(child, BaseEmbedding)]
+        self._request_size = min(sizes, default=_REQUEST_SIZE)
+        self._fill_in("embed_batch_size", min(sizes, default=_LARGEST_BATCH))
         self._embedder = self._build_embedder()
         self.embeddings_cache = self.__dict__["embeddings_cache"]
 
@@ -117,7 +124,7 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
             value = SpaceCache(value, self.space_id)
         super().__setattr__(name, value)
         if name == "embed_batch_size":
-            self._embedder.resize(value)
+            self._embedder.resize(min(value, self._request_size))
 
     @classmethod
     def class_name(cls) -> str:
@@ -133,7 +140,6 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
         provider: str = "infinity",
         api_key: str | Sequence[str] | None = None,
         dimension: int | None = None,
-        embed_batch_size: int = _DEFAULT_BATCH_SIZE,
         policy: Policy = None,
         strategy: str | Strategy = "priority",
         **options: Any,
@@ -149,10 +155,9 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
             api_key: one key, or several paired with the URLs, the last one also for the rest;
                 ``"${NAME}"`` reads it from an environment variable.
             dimension: of the vectors, if it is known beforehand.
-            embed_batch_size: texts per request.
             policy: a FailoverPolicy or a dict of its settings.
             strategy: in which order targets are considered.
-            **options: further fields of this class, such as ``space`` or ``embeddings_cache``,
+            **options: further fields of this class, such as ``space`` or ``embed_batch_size``,
                 options of the clients, such as ``timeout`` in seconds (see ``ClientSettings``),
                 and limits of each server, such as ``requests_per_minute`` (see ``Target``).
 
@@ -166,7 +171,6 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
             ),
             model_name=model,
             dimension=dimension,
-            embed_batch_size=embed_batch_size,
             policy=policy,
             strategy=strategy,
             **own,
@@ -275,7 +279,7 @@ class FailoverEmbedding(FailoverComponent, EmbeddingDoors, BaseEmbedding):
             dimension=self.dimension,
             verify=self.verify,
             tolerance=self.tolerance,
-            batch_size=self.embed_batch_size,
+            batch_size=min(self.embed_batch_size, self._request_size),
             cache=self.cache,
             preferred=partial(preferred, self.router),
         )

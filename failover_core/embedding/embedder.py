@@ -8,13 +8,14 @@ from pathlib import Path
 
 from failover_core.embedding.cache import Cache, cache_for
 from failover_core.embedding.joint import Joint
+from failover_core.embedding.progress import Count
 from failover_core.embedding.protocol import Kind
 from failover_core.embedding.rows import lists_of
 from failover_core.embedding.space import CANARY, EmbeddingSpace, known_space
 from failover_core.embedding.texts import checked_texts
 from failover_core.embedding.verification import TOLERANCE, Vectors, Verification, Verify
 from failover_core.embedding.windows import windows
-from failover_core.embedding.work import Work
+from failover_core.embedding.work import Course, Work
 from failover_core.embedding.worker import Worker
 from failover_core.engine.call import Begin
 from failover_core.engine.together import atogether, places_of, together
@@ -72,6 +73,7 @@ class Embedder:
         self._spread = spread
         self._places = sum(map(places_of, targets))
         self.verification = Verification(known_space(space, dimension), verify, tolerance)
+        self._spare = 1 if self.verification.embeds_canaries else 0  # so that it goes along
         self.cache = cache_for(self.verification, cache)
         self._worker = Worker(
             begin, preferred, targets[0].name, self._limits, self.verification, self.cache
@@ -87,12 +89,17 @@ class Embedder:
         """
         self._limits.resize(_checked_size(batch_size))
 
-    def embed(self, texts: Iterable[str], kind: Kind) -> Vectors:
+    def embed(self, texts: Iterable[str], kind: Kind, count: Count | None = None) -> Vectors:
         """Return one vector per text, in the order of the texts: float32, ``(n, dimension)``.
 
         No texts give no request and a ``(0, 0)`` array. Of equal texts one is sent. A finished
         request is never sent again; one that is refused is halved until the text is found that
         nobody takes.
+
+        Args:
+            texts: any number of them.
+            kind: what they are for.
+            count: is told, in any thread, of each so many texts that have their vectors.
 
         Raises:
             ConfigurationError: ``texts`` is one string, or holds something else than strings.
@@ -100,38 +107,43 @@ class Embedder:
             EmbeddingSpaceMismatchError: only targets of another space could have answered.
             AllTargetsFailedError: no target could embed any of the texts.
         """
-        return self._done(self._work(checked_texts(texts), kind), kind).vectors()
+        return self._done(checked_texts(texts), kind, count).vectors()
 
-    async def aembed(self, texts: Iterable[str], kind: Kind) -> Vectors:
+    async def aembed(self, texts: Iterable[str], kind: Kind, count: Count | None = None) -> Vectors:
         """Return what ``embed`` returns. A cancelled job sends nothing further.
 
         Calls of one text each that a loop's tasks make at the same moment share their requests.
         """
         texts = checked_texts(texts)
-        if self._joint.takes(texts):
+        if count is None and self._joint.takes(texts):
             return await self._joint.embed(texts[0], kind)
-        return (await self._adone(self._work(texts, kind), kind)).vectors()
+        return (await self._adone(self._work(texts, kind, count), kind)).vectors()
 
-    def embed_lists(self, texts: Iterable[str], kind: Kind) -> list[list[float]]:
+    def embed_lists(
+        self, texts: Iterable[str], kind: Kind, count: Count | None = None
+    ) -> list[list[float]]:
         """Return what ``embed`` returns, as lists: those that a wrapped object gave as they came.
 
         Their floats are the object's own, and nothing is spent on changing their form.
         """
-        return self._done(self._work(checked_texts(texts), kind), kind).lists()
+        return self._done(checked_texts(texts), kind, count).lists()
 
-    async def aembed_lists(self, texts: Iterable[str], kind: Kind) -> list[list[float]]:
+    async def aembed_lists(
+        self, texts: Iterable[str], kind: Kind, count: Count | None = None
+    ) -> list[list[float]]:
         """Return what ``embed_lists`` returns."""
         texts = checked_texts(texts)
-        if self._joint.takes(texts):
+        if count is None and self._joint.takes(texts):
             return lists_of(await self._joint.embed(texts[0], kind))
-        return (await self._adone(self._work(texts, kind), kind)).lists()
+        return (await self._adone(self._work(texts, kind, count), kind)).lists()
 
-    def _done(self, work: Work, kind: Kind) -> Work:
+    def _done(self, texts: list[str], kind: Kind, count: Count | None) -> Work:
+        work = self._work(texts, kind, count)
         if not self.verification.has_reference(kind):
             self._worker.serve(work, kind, at_most=1)
         if self.cache:
             work.fill(self.cache.known(self.verification, kind, work.unsent))
-        together(partial(self._worker.serve, work, kind), min(work.places, work.requests))
+        together(partial(self._worker.serve, work, kind), work.at_once)
         return work
 
     async def _adone(self, work: Work, kind: Kind) -> Work:
@@ -139,7 +151,9 @@ class Embedder:
             await self._worker.aserve(work, kind, at_most=1)
         if self.cache:
             work.fill(await self.cache.aknown(self.verification, kind, work.unsent))
-        await atogether(partial(self._worker.aserve, work, kind), min(work.places, work.requests))
+        await atogether(
+            partial(self._worker.aserve, work, kind), min(work.course.places, work.requests)
+        )
         return work
 
     def iter_embed(self, texts: Iterable[str], kind: Kind) -> Iterator[Vectors]:
@@ -187,24 +201,21 @@ class Embedder:
         wave = self._limits.items * (self._places if self._spread else 1)
         return max(wave, min(wave * _WAVES, _LARGEST_WINDOW))
 
-    def _work(self, texts: list[str], kind: Kind) -> Work:
-        # Nothing is read from a cache before a first answer has told whose vectors may be.
-        is_to_tell = self.cache is not None and not self.verification.has_reference(kind)
-        return Work(
-            texts,
-            self._limits,
-            places=self._places if self._spread else 1,
-            spread=self._spread,
-            first=1 if is_to_tell else None,
-            spare=1 if self.verification.embeds_canaries else 0,  # so that it goes along
-        )
+    def _work(self, texts: list[str], kind: Kind, count: Count | None) -> Work:
+        places = self._places if self._spread else 1
+        course = Course(places, self._spread, self._first(kind), spare=self._spare)
+        return Work(texts, self._limits, course, count)
 
     async def _ajoint(self, texts: list[str], kind: Kind) -> Vectors:
         """Embed texts of as many calls, which go where each of them would have gone."""
-        work = self._work(texts, kind)
-        work.places, work.spread, work.gives_up = self._places, False, False
-        work.most = -(-len(texts) // self._places)
-        return (await self._adone(work, kind)).vectors()
+        share = -(-len(texts) // self._places)
+        course = Course(self._places, first=self._first(kind), most=share, gives_up=False)
+        return (await self._adone(Work(texts, self._limits, course), kind)).vectors()
+
+    def _first(self, kind: Kind) -> int | None:
+        # Nothing is read from a cache before a first answer has told whose vectors may be.
+        is_to_tell = self.cache is not None and not self.verification.has_reference(kind)
+        return 1 if is_to_tell else None
 
 
 def _checked_size(batch_size: int) -> int:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from failover_core.embedding.progress import is_awaited
 from failover_core.embedding.protocol import Kind
 from failover_core.embedding.verification import Vectors
 from failover_core.engine.deadline import current_deadline
@@ -87,9 +86,9 @@ class Joint:
         self._open: dict[Hashable, _Job] = {}
 
     def takes(self, texts: Sequence[str]) -> bool:
-        """Tell whether a call may go with others: no deadline, meter or bar is its own."""
-        is_fit = self._is_wanted and len(texts) == 1 and current_deadline.get() is None
-        return is_fit and not is_metered() and not is_awaited()
+        """Tell whether a call may go with others: no deadline and no meter is its own."""
+        is_fit = self._is_wanted and len(texts) == 1
+        return is_fit and current_deadline.get() is None and not is_metered()
 
     async def embed(self, text: str, kind: Kind) -> Vectors:
         """Return the vector of a text, ``(1, dimension)``."""

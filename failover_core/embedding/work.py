@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from failover_core.classify import classify
-from failover_core.embedding import progress
 from failover_core.embedding.rows import Rows, lists_of
 from failover_core.embedding.verification import Vectors
 from failover_core.errors import (
@@ -61,6 +60,27 @@ class Piece:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How a job goes.
+
+    Attributes:
+        places: requests that may be under way at once.
+        spread: whether they go to all targets; else in the order of the strategy.
+        first: texts of the first request at the most; None is as many as of any other.
+        most: texts of any request at the most; None is as many as the limits allow.
+        spare: texts that each full request of several leaves room for.
+        gives_up: whether the first texts, if refused, speak for all of them.
+    """
+
+    places: int = 1
+    spread: bool = False
+    first: int | None = None
+    most: int | None = None
+    spare: int = 0
+    gives_up: bool = True
+
+
 @dataclass(eq=False)
 class Work:
     """One job, worked off by any number of threads or tasks.
@@ -68,22 +88,14 @@ class Work:
     Args:
         texts: of the job; of those that are equal only one is sent.
         limits: how much goes into one request; learns from what is refused.
-        places: requests that may be under way at once.
-        spread: whether they go to all targets; else in the order of the strategy.
-        most: texts of any request at the most, if fewer than the limits allow.
-        first: texts of the first request at the most; None is as many as of any other.
-        spare: texts that each full request of several leaves room for.
-        gives_up: whether the first texts, if refused, speak for all: not if they are of many calls.
+        course: how it goes.
+        count: is told of each so many texts that have their vectors.
     """
 
     texts: Sequence[str]
     limits: Limits
-    places: int = 1
-    spread: bool = False
-    most: int | None = None
-    first: int | None = None
-    spare: int = 0
-    gives_up: bool = True
+    course: Course = field(default_factory=Course)
+    count: Callable[[int], None] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -94,13 +106,17 @@ class Work:
         self._has_vector = np.zeros(len(self._distinct), np.bool_)
         self._refused: dict[int, Exception] = {}
         self._stopped: BaseException | None = None
-        self._count = progress.taken()
 
     @property
     def requests(self) -> int:
         """The requests that it takes, more or less."""
-        items = self.limits.items if self.most is None else min(self.limits.items, self.most)
+        items = min(self.limits.items, self.course.most or self.limits.items)
         return -(-(len(self._distinct) - self._known) // items)
+
+    @property
+    def at_once(self) -> int:
+        """The requests that are to be under way at once."""
+        return min(self.course.places, self.requests)
 
     @property
     def unsent(self) -> Sequence[str]:
@@ -127,10 +143,11 @@ class Work:
                 return self._again.popleft()
             start, count = self._next, len(self._distinct)
             self._next = self.limits.end_of_request(self._distinct, start)
-            if most := self.most if start else self.first or self.most:
+            course = self.course
+            if most := course.most if start else course.first or course.most:
                 self._next = min(self._next, start + most)
             elif self._next - start == self.limits.items >= _LARGE and self._next - start < count:
-                self._next -= self.spare
+                self._next -= course.spare
             return Piece(start, self._distinct[start : self._next]) if start < self._next else None
 
     def keep(self, piece: Piece, vectors: Rows) -> None:
@@ -149,8 +166,8 @@ class Work:
                 # One half alone says nothing: the other one may hold a text that is too long.
                 if piece.halved.halves_done == 2:  # noqa: PLR2004
                     self.limits.learn(len(piece.texts))
-        if self._count:
-            self._count(sum(map(self._times.__getitem__, piece.texts)))
+        if self.count:
+            self.count(sum(map(self._times.__getitem__, piece.texts)))
 
     def failed(self, piece: Piece, error: BaseException) -> None:
         """Take note of why a piece was not embedded: halve it, or leave its text out, or stop."""
@@ -161,7 +178,7 @@ class Work:
                 self._again.extendleft(reversed(piece.halves()))
             else:
                 self._refused[piece.start] = error
-                if self.gives_up and self._vectors is None and self._has_sent_in_vain():
+                if self.course.gives_up and self._vectors is None and self._has_sent_in_vain():
                     self._stop(error)
 
     def stop(self, error: BaseException) -> None:

@@ -79,7 +79,7 @@ class Worker:
             options["preferred_target"] = self.first
         elif preferred := self.preferred():
             options["preferred_target"] = preferred
-        elif work.spread and work.requests > 1:
+        elif work.course.spread and work.requests > 1:
             options["spread"] = True
         return self.begin(**options)
 

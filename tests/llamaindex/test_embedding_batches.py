@@ -346,12 +346,22 @@ def batched(pool: FailoverEmbedding, texts: list[str], door: str) -> list[list[f
 def test_the_batch_size_can_be_changed_later(servers: Servers) -> None:
     pool = FailoverEmbedding.from_urls(servers[0].url, model="m", embed_batch_size=10)
 
-    pool.embed_batch_size = 400
+    pool.embed_batch_size = 100
     assert pool.get_text_embedding_batch(MANY) == served_vectors(MANY)
     pool.router.close()
 
     # The canary takes requests of its own beside full ones, here until a connection is known.
-    assert len([one for one in servers[0].requests if one.body["input"] != [CANARY]]) == 3
+    assert len([one for one in servers[0].requests if one.body["input"] != [CANARY]]) == 11
+
+
+def test_one_batch_of_llama_index_goes_to_all_servers_at_once(servers: Servers) -> None:
+    for server in servers:
+        server.latency = 0.05
+    pool = FailoverEmbedding.from_urls([server.url for server in servers], model="m")
+    assert pool.get_text_embedding_batch(MANY) == served_vectors(MANY)
+    pool.router.close()
+
+    assert all(any(len(one.body["input"]) > 1 for one in server.requests) for server in servers)
 
 
 def test_the_first_targets_number_of_workers_is_taken_over() -> None:
