@@ -76,7 +76,7 @@ def outcome(trouble: Trouble, build: Build) -> Outcome:
     given = texts(trouble.texts)
     with _servers(trouble) as servers:
         embed = build([each.url for each in servers])
-        embed([f"warm {number}" for number in range(trouble.servers * BATCH)])
+        embed([f"warm {number}" for number in range(2 * trouble.servers * BATCH)])
         threading.Timer(trouble.killed_after, servers[0].kill).start()
         if trouble.throttled_after is not None:
             threading.Timer(trouble.throttled_after, servers[-1].throttle).start()
