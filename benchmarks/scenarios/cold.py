@@ -161,8 +161,8 @@ def measure(effort: Effort) -> Section:
     """Import everything, and make first calls."""
     firsts = _CALLS if effort is Effort.FULL else _CALLS[:3]
     with server() as running:
-        imports = _measured(_IMPORTS, running.url, effort.of(15, quick=1))
-        calls = _measured(firsts, running.url, effort.of(9, quick=1))
+        imports = _measured(_IMPORTS, running.url, effort.of(9, quick=1))
+        calls = _measured(firsts, running.url, effort.of(5, quick=1))
     tables = (
         Table("Import", ("", "time", "memory"), tuple(_rows(_IMPORTS, imports))),
         Table("Import and first call", ("", "time", "memory"), tuple(_rows(firsts, calls))),

@@ -82,19 +82,17 @@ def _shown_by(effort: Effort) -> Iterator[tuple[Table, Plot]]:
     with _peers() as workers, server() as running:
         rounds = effort.of(31, quick=3)
         idle = {job.name: _found("", job, workers, rounds) for job in jobs(effort, 100)}
-        yield _shown("chat-idle", "LangChain, a chat model that does nothing", idle, IDLE)
+        yield _shown("idle", "LangChain, a chat model that does nothing", idle, IDLE)
         bound = {job.name: _bound(job, rounds) for job in jobs(effort, 100)[:3]}
-        yield _shown("chat-tools", "The same with tools bound", bound, IDLE[:-1])
+        yield _shown("tools", "The same with tools bound", bound, IDLE[:-1])
         rounds, calls = effort.of(11, quick=1), effort.of(20, quick=10)
         http = {job.name: _found(running.url, job, workers, rounds) for job in jobs(effort, calls)}
         rounds = effort.of(3, quick=1)
         for job in crowds(effort):
             http[job.name] = _found(running.url, job, workers, rounds)
-        yield _shown("chat-http", "LangChain, ChatOpenAI and a local server", http, HTTP)
+        yield _shown("http", "LangChain, ChatOpenAI and a local server", http, HTTP)
     agents = {job.name: _agents(job, effort) for job in jobs(effort, 10)[:2]}
-    yield _shown(
-        "chat-agent", "LangChain, an agent around a model that does nothing", agents, AGENTS
-    )
+    yield _shown("agent", "LangChain, an agent around a model that does nothing", agents, AGENTS)
 
 
 def _shown(name: str, title: str, found: Found, names: tuple[str, ...]) -> tuple[Table, Plot]:

@@ -121,7 +121,7 @@ def _shown_by(effort: Effort) -> Iterator[tuple[Table, Plot]]:
         streamed = alone(peak_of_stream, running.url, STREAMED * count)
     title = f"Embedding over HTTP, {DIMENSION} dimensions, in requests of 256"
     tables = Table(title, ("", *TIMES), tuple(_rows(found)))
-    yield tables, jobs_plot("embedding", title, LISTS, found, NAMES)
+    yield tables, jobs_plot("times", title, LISTS, found, NAMES)
     yield _peers(found), _rates(found)
     yield _tails(found[CROWD])
     yield _memory(peaks, streamed, count)
@@ -209,7 +209,7 @@ def _tails(crowd: dict[str, Laps]) -> tuple[Table, Plot]:
             rows.append(Row(name, cells))
     title = f"{CROWD}: how long each call takes"
     series = (Series("p99", tuple(shown.values()), tuple(shown), is_ours=True),)
-    plot = Plot("embedding-tails", f"{title}, p99", "", "ms", series, Shape.BARS, log="y")
+    plot = Plot("tails", f"{title}, p99", "", "ms", series, Shape.BARS, log="y")
     return Table(title, ("", "p50", "p99", "p99 / p50"), tuple(rows)), plot
 
 
@@ -220,9 +220,7 @@ def _rates(found: Found) -> Plot:
         per_second = tuple(1 / seconds for seconds in rates.values())
         series.append(Series(name, per_second, tuple(rates), name in _OURS))
     title = "Embedding over HTTP: calls a second"
-    return Plot(
-        "embedding-rates", title, "", "calls/s", tuple(series), Shape.BARS, log="y", base=1.0
-    )
+    return Plot("rates", title, "", "calls/s", tuple(series), Shape.BARS, log="y", base=1.0)
 
 
 def peak_of(name: str, url: str, count: int) -> float | None:
@@ -261,5 +259,5 @@ def _memory(peaks: dict[str, float | None], streamed: float, count: int) -> tupl
     name = f"FailoverEmbeddings.iter_embed, {STREAMED} times as many"
     rows.append(Row(name, (Figure(streamed, "MiB", goal=FLAT), Figure(streamed / bare, "×"))))
     series = (Series("MiB", tuple(shown.values()), tuple(shown), is_ours=True),)
-    plot = Plot("embedding-memory", title, "", "MiB", series, Shape.BARS)
+    plot = Plot("memory", title, "", "MiB", series, Shape.BARS)
     return Table(title, ("", "peak", "× bare"), tuple(rows)), plot

@@ -65,7 +65,7 @@ def _shown_by(effort: Effort) -> Iterator[tuple[Table, Plot]]:
     names = (*found["sync"], *(name for name in GUARDS if name not in found["sync"]))
     title = "The engine alone, a call that does nothing"
     table = Table(title, ("", "run", "CPU", "arun", "CPU"), tuple(_rows(names, found)))
-    yield table, jobs_plot("engine", title, BARE, found, names)
+    yield table, jobs_plot("times", title, BARE, found, names)
 
 
 def _rows(names: tuple[str, ...], found: dict[str, dict[str, Laps]]) -> Iterator[Row]:

@@ -59,15 +59,15 @@ def measure(effort: Effort) -> Section:
 
 def _shown_by(effort: Effort) -> Iterator[tuple[Table, Plot]]:
     found = _found(_idle(effort.of(100, quick=20)), effort.of(21, quick=1))
-    yield _shown("llamaindex-idle", "LlamaIndex, objects that do nothing", found)
+    yield _shown("idle", "LlamaIndex, objects that do nothing", found)
     with listeners():
         found = _found(_idle(effort.of(100, quick=20)), effort.of(11, quick=1))
     title = "The same while a handler of events and one of spans do nothing"
-    yield _shown("llamaindex-heard", title, found)
+    yield _shown("heard", title, found)
     with server() as running:
         found = _found(_http(running.url, effort.of(20, quick=5)), effort.of(11, quick=1))
     if found:
-        yield _shown("llamaindex-http", "LlamaIndex, OpenAILike classes and a local server", found)
+        yield _shown("http", "LlamaIndex, OpenAILike classes and a local server", found)
 
 
 def _found(doors: dict[str, Door], rounds: int) -> dict[str, dict[str, Laps]]:
