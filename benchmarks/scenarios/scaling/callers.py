@@ -97,7 +97,7 @@ def _web(effort: Effort) -> dict[str, Costs]:
     with server() as running:
         stack = AsyncExitStack()
         contestants = loop().run(_contestants(running.url, stack))
-        sizes = {name: SIZES for name in contestants}
+        sizes: dict[str, tuple[int, ...]] = dict.fromkeys(contestants, SIZES)
         sizes[_HTTPX] = tuple(size for size in SIZES if size <= longest)
         turns = {
             f"{name}, {size}": in_tasks(call, max(size, calls), size)
