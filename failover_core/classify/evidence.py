@@ -51,7 +51,7 @@ class Evidence:
 
 def gather(error: BaseException, *, wall: float) -> Evidence:
     """Collect what an exception carries; ``wall`` is the Unix time now, in seconds."""
-    parts = _quietly(lambda: tuple(_parts(error)), (error,))
+    parts = _quietly(lambda: tuple(filter(_is_given, _parts(error))), (error,))
     return Evidence(
         status=_quietly(lambda: _status(error, parts), None),
         codes=_quietly(lambda: tuple(dict.fromkeys(_codes(error, parts))), ()),
@@ -69,9 +69,16 @@ def _quietly(read: Callable[[], T], default: T) -> T:
 
 def _get(source: Any, name: str) -> Any:
     """Return an item of a mapping or an attribute of anything else; None if there is none."""
-    if isinstance(source, Mapping):
-        return _quietly(lambda: source.get(name), None)
-    return _quietly(lambda: getattr(source, name, None), None)
+    if source is None:
+        return None
+    try:
+        return source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
+    except Exception:  # noqa: BLE001 - as above
+        return None
+
+
+def _is_given(part: Any) -> bool:
+    return part is not None
 
 
 def _path(source: Any, *names: str) -> Any:
@@ -180,7 +187,7 @@ def _message(error: BaseException, parts: Iterable[Any]) -> str:
 def _retry_after(error: BaseException, parts: Iterable[Any], wall: float) -> float | None:
     if (own := retry_after.from_value(_get(error, "retry_after"), wall=wall)) is not None:
         return own
-    for source in _header_sources(error):
+    for source in filter(_is_given, _header_sources(error)):
         if (wait := retry_after.from_headers(_lower_headers(source), wall=wall)) is not None:
             return wait
     delays = (retry_after.from_value(_get(part, "retryDelay"), wall=wall) for part in parts)
