@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import langchain_failover._installed  # isort: skip  # noqa: F401 - before what it speaks for
-from failover_core.errors import AllTargetsFailedError
-from failover_core.policy import FailoverPolicy
-from failover_core.targets import Target
+from failover_core import AllTargetsFailedError, FailoverPolicy, Target
 from langchain_failover.chat_models import FailoverChatModel
 from langchain_failover.embeddings import FailoverEmbeddings
 from langchain_failover.paired_stores import PairedStores

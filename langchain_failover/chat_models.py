@@ -17,7 +17,7 @@ from langchain_core.tools import BaseTool
 from pydantic import ConfigDict, model_validator
 
 from failover_core.children import UnfitError
-from failover_core.clients.registry import Keys
+from failover_core.clients import Keys
 from failover_core.config import chat_arguments
 from failover_core.engine.drivers import arun, astream, run, stream
 from failover_core.engine.strategies import Strategy

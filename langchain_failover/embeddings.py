@@ -12,8 +12,7 @@ from langchain_core.embeddings import Embeddings
 from pydantic import Field, field_validator
 
 from failover_core.children import UnfitError, check_one_model
-from failover_core.clients import clients_from_urls
-from failover_core.clients.registry import Keys
+from failover_core.clients import Keys, clients_from_urls
 from failover_core.config import embedding_arguments
 from failover_core.embedding import (
     TOLERANCE,

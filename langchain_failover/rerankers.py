@@ -11,8 +11,7 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import Field
 
 from failover_core.children import UnfitError
-from failover_core.clients import clients_from_urls
-from failover_core.clients.registry import Keys
+from failover_core.clients import Keys, clients_from_urls
 from failover_core.config import reranker_arguments
 from failover_core.engine.strategies import Strategy
 from failover_core.policy import FailoverPolicy

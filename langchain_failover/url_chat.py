@@ -7,8 +7,7 @@ from typing import Any, Self
 
 from pydantic import PrivateAttr
 
-from failover_core.clients import ClientSettings, paired_with_keys
-from failover_core.clients.registry import Keys
+from failover_core.clients import ClientSettings, Keys, paired_with_keys
 from failover_core.clients.sdk import sdk_clients
 from failover_core.errors import ConfigurationError
 from failover_core.hints import did_you_mean

@@ -8,9 +8,7 @@ except ImportError as error:
     message = 'llamaindex_failover needs llama-index-core; pip install "rag-failover[llamaindex]"'
     raise ImportError(message) from error
 
-from failover_core.errors import AllTargetsFailedError
-from failover_core.policy import FailoverPolicy
-from failover_core.targets import Target
+from failover_core import AllTargetsFailedError, FailoverPolicy, Target
 from llamaindex_failover.embeddings import FailoverEmbedding
 from llamaindex_failover.llms import FailoverLLM
 from llamaindex_failover.paired_indexes import PairedIndexes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import failover_core  # noqa: F401 - all of it, even if another thread is still importing it
 from failover_core.clients.base import HttpClient
 from failover_core.clients.cohere import CohereClient
 from failover_core.clients.descriptions import Description, RequestLimits
@@ -12,6 +13,7 @@ from failover_core.clients.ollama import OllamaClient
 from failover_core.clients.openai_compatible import OpenAICompatibleClient
 from failover_core.clients.registry import (
     PROVIDERS,
+    Keys,
     clients_from_urls,
     own_urls,
     paired_with_keys,
@@ -32,6 +34,7 @@ __all__ = [
     "HttpClient",
     "InfinityClient",
     "JinaClient",
+    "Keys",
     "OllamaClient",
     "OpenAICompatibleClient",
     "RequestLimits",

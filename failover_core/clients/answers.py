@@ -12,7 +12,7 @@ import orjson
 
 from failover_core.clients.descriptions import whole
 from failover_core.errors import MalformedResponseError
-from failover_core.reranking.protocol import RankedDocument
+from failover_core.reranking import RankedDocument
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

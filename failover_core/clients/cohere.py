@@ -11,7 +11,7 @@ from failover_core.clients.descriptions import Description, RequestLimits, whole
 from failover_core.clients.dialogue import Dialogue, Post
 from failover_core.clients.endpoints import EmbeddingEndpoint, HealthEndpoint, RerankEndpoint
 from failover_core.clients.wires import EmbeddingWire, RerankWire
-from failover_core.embedding.protocol import Kind
+from failover_core.embedding import Kind
 from failover_core.errors import MalformedResponseError
 
 

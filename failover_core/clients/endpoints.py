@@ -13,7 +13,7 @@ from failover_core.clients.base import HttpClient
 from failover_core.clients.descriptions import RequestLimits
 from failover_core.clients.dialogue import Dialogue, Post
 from failover_core.clients.wires import EmbeddingWire, RerankWire
-from failover_core.embedding.protocol import Kind
+from failover_core.embedding import Kind
 from failover_core.embedding.texts import checked_texts
 from failover_core.errors import (
     ConfigurationError,
@@ -21,7 +21,7 @@ from failover_core.errors import (
     MalformedResponseError,
     ResponseStatusError,
 )
-from failover_core.reranking.protocol import RankedDocument
+from failover_core.reranking import RankedDocument
 
 _NO_SUCH_PATH = 404
 

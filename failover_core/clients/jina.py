@@ -8,7 +8,7 @@ from failover_core.clients import answers
 from failover_core.clients.descriptions import RequestLimits
 from failover_core.clients.endpoints import EmbeddingEndpoint, RerankEndpoint
 from failover_core.clients.wires import EmbeddingWire, RerankWire
-from failover_core.embedding.protocol import Kind
+from failover_core.embedding import Kind
 
 _FLOATS = EmbeddingWire(
     answers.indexed_vectors,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypedDict
 import httpx
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from failover_core.embedding.protocol import Kind
+from failover_core.embedding import Kind
 from failover_core.errors import ConfigurationError
 from failover_core.policy import Seconds, Settings
 

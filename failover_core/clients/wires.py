@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from failover_core.clients import answers
 from failover_core.clients.dialogue import Post
 from failover_core.clients.settings import ClientSettings
-from failover_core.embedding.protocol import Kind
+from failover_core.embedding import Kind
 from failover_core.errors import ConfigurationError
 
 Fields: TypeAlias = Mapping[str, Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import failover_core  # noqa: F401 - all of it, even if another thread is still importing it
 from failover_core.embedding.cache import CacheStatistics, VectorCache
 from failover_core.embedding.embedder import Embedder
 from failover_core.embedding.protocol import EmbeddingClient, Kind

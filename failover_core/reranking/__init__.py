@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import failover_core  # noqa: F401 - all of it, even if another thread is still importing it
 from failover_core.reranking.calibration import Calibration
 from failover_core.reranking.copies import own
 from failover_core.reranking.groups import Calibrations, Groups, Normalize

@@ -5,6 +5,7 @@ For tests of this library and of applications that use it.
 
 from __future__ import annotations
 
+import failover_core  # noqa: F401 - all of it, even if another thread is still importing it
 from failover_core.testing import faults
 from failover_core.testing.clock import FakeClock
 from failover_core.testing.faults import Fault
