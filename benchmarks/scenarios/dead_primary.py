@@ -213,7 +213,7 @@ def _contacts(found: Mapping[str, Trials]) -> Table:
 def _contact(one: Trial) -> tuple[Cell, ...]:
     assert one.contacts is not None  # noqa: S101 - ours have them
     before, probes = one.contacts.before, one.contacts.probes
-    others = Figure(one.requests - before - probes, goal=Goal(at_least=0, at_most=0))
+    others = Figure(one.requests - before - probes, goal=Goal(at_most=0))
     return Figure(one.requests), Figure(before), Figure(probes), others
 
 
