@@ -15,8 +15,6 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from tenacity import wait_exponential
-from tenacity.wait import wait_base
 
 from failover_core.errors import ConfigurationError
 from failover_core.hints import did_you_mean
@@ -61,10 +59,6 @@ class Settings(BaseModel):
         return f"{field}: unknown setting; {did_you_mean(field, cls.model_fields)}"
 
 
-_BACKOFF = wait_exponential(multiplier=0.05, max=8)
-# One object for all policies: tenacity's strategies compare by identity.
-
-
 class RetryPolicy(Settings):
     """Sends to one target within one call."""
 
@@ -75,8 +69,9 @@ class RetryPolicy(Settings):
     """``failover``: an untried target comes before a second send to the same one.
     ``retry``: up to ``attempts`` sends go to a target before the next one is tried."""
 
-    wait: wait_base = Field(default_factory=lambda: _BACKOFF)
-    """The backoff before a second send to a target: any tenacity wait strategy, in seconds."""
+    wait: Callable[[Any], float] | None = None
+    """The backoff before a second send to a target: any tenacity wait strategy, in seconds.
+    None: 0.05 s, doubling to 8 s."""
 
     jitter: bool = True
     """Wait a random time between 0 and the backoff ("full jitter") instead of all of it."""

@@ -66,11 +66,12 @@ def says_loading(message: str) -> bool:
     return _LOADING.search(message[:LONGEST]) is not None
 
 
-Phrases: TypeAlias = Mapping[ErrorClass, re.Pattern[str]]
+Phrases: TypeAlias = Mapping[ErrorClass, str]
+"""Patterns, which are compiled when the first message is searched for them: it takes a while."""
 
 
-def _phrases(*alternatives: str) -> re.Pattern[str]:
-    return re.compile("|".join(alternatives), re.IGNORECASE)
+def _phrases(*alternatives: str) -> str:
+    return "|".join(alternatives)
 
 
 ABOUT_THE_REQUEST: Final[Phrases] = {
@@ -163,4 +164,5 @@ def code_words(text: str) -> Iterator[str]:
 def class_of_phrase(text: str, phrases: Phrases) -> ErrorClass | None:
     """Return the first class with a phrase in the text, or None."""
     plain = _NOISE.sub(" ", text[:LONGEST])
-    return next((found for found, pattern in phrases.items() if pattern.search(plain)), None)
+    matches = (one for one, words in phrases.items() if re.search(words, plain, re.IGNORECASE))
+    return next(matches, None)

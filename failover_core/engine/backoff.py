@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tenacity import Future, RetryCallState
-
 from failover_core.engine.ports import Dice
 from failover_core.policy import BreakerPolicy, RetryPolicy
 
+_BACKOFF_BASE = 0.05
+_BACKOFF_CAP = 8.0
 _THROTTLE_BASE = 1.0
 _THROTTLE_CAP = 8.0
 _RETRY_AFTER_JITTER = 0.1
@@ -19,12 +19,16 @@ def retry_wait(policy: RetryPolicy, sends: int, error: BaseException, dice: Dice
     The policy's tenacity strategy gives the backoff; full jitter (AWS Architecture Blog,
     "Exponential Backoff and Jitter") is drawn here, from the engine's own random source.
     """
+    # Here, for few programs ever wait, and it is slow to import.
+    from tenacity import Future, RetryCallState, wait_exponential  # noqa: PLC0415
+
+    wait = policy.wait or wait_exponential(multiplier=_BACKOFF_BASE, max=_BACKOFF_CAP)
     state = RetryCallState(retry_object=None, fn=None, args=(), kwargs={})  # type: ignore[arg-type]
     state.attempt_number = sends
     outcome = Future(sends)
     outcome.set_exception(error)
     state.outcome = outcome
-    backoff = max(0.0, policy.wait(state))
+    backoff = max(0.0, wait(state))
     return dice.uniform(0.0, backoff) if policy.jitter else backoff
 
 
