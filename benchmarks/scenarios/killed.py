@@ -163,7 +163,7 @@ def _cells(
         Figure(max(one.lost for one in outcomes), goal=none),
         Figure(max(one.shifted for one in outcomes), goal=none),
         Figure(max(one.again for one in outcomes)),
-        Figure(max(one.twice for one in outcomes)),
+        Figure(max(one.twice for one in outcomes), goal=none if name in _CORE else None),
     )
 
 
