@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ class Limits:
 
     def __init__(self, items: int, known: Iterable[Any] = ()) -> None:
         known = list(known)
-        self._known_items = _given(known, "items")
+        self._largest = min(_given(known, "items"), default=sys.maxsize)
         self.resize(items)
         sizes = _given(known, "bytes")
         sizes += [tokens * _BYTES_PER_TOKEN for tokens in _given(known, "tokens")]
@@ -31,11 +32,15 @@ class Limits:
 
     def resize(self, items: int) -> None:
         """Take note that the user wants so many texts in a request."""
-        self.items = min([items, *self._known_items])
+        self.items = min(items, self._largest)
 
     def have_room_for(self, items: int) -> bool:
         """Return whether so many texts go out together, however long they are."""
         return self._bytes is None and items <= self.items
+
+    def have_room_beside(self, items: int) -> bool:
+        """Return whether targets take one more text than so many, whatever the user wants."""
+        return items < self._largest
 
     def end_of_request(self, texts: Sequence[str], start: int, *, beside: str = "") -> int:
         """Return the end of the slice of texts that go out together; it holds one at least.
@@ -57,7 +62,7 @@ class Limits:
 
     def learn(self, items: int) -> None:
         """Take note that so many texts were taken where twice as many were refused."""
-        self.items = max(1, min(self.items, items))
+        self.items = self._largest = max(1, min(self.items, items))
 
 
 def _given(limits: Iterable[Any], name: str) -> list[int]:

@@ -75,8 +75,9 @@ class Verification:
     def is_due(self, attempt: Attempt, kind: Kind) -> bool:
         """Return whether the canary is to be embedded beside the texts of an attempt.
 
-        Of the requests that a target is busy with, one a second verifies it; after a silence,
-        in which another server may have taken its place, every one does.
+        Of the requests that a target is busy with, one a second verifies it, and each that needs
+        a connection of its own; after a silence, in which another server may have taken its
+        place, every one does.
         """
         if self.verify != "canary":
             return self.verify == "always"
@@ -88,7 +89,8 @@ class Verification:
         one_by_one = kind is Kind.QUERY and getattr(attempt.client, "embeds_one_by_one", False)
         recent = attempt.started_at - (_TRUSTED_ONE_BY_ONE if one_by_one else _TRUSTED)
         if at >= recent:
-            return connections != connections_of(attempt.client)
+            open_now = connections_of(attempt.client)
+            return connections != open_now or 0 < open_now < attempt.state.in_flight
         if self._answered.get(key, at) >= recent:
             self._verified[key] = attempt.started_at, connections
         return True

@@ -141,12 +141,12 @@ class Work:
                 return None
             if self._again:
                 return self._again.popleft()
-            start, count = self._next, len(self._distinct)
+            start, course = self._next, self.course
             self._next = self.limits.end_of_request(self._distinct, start)
-            course = self.course
+            size = self._next - start
             if most := course.most if start else course.first or course.most:
                 self._next = min(self._next, start + most)
-            elif self._next - start == self.limits.items >= _LARGE and self._next - start < count:
+            elif _LARGE <= size < len(self._distinct) and not self.limits.have_room_beside(size):
                 self._next -= course.spare
             return Piece(start, self._distinct[start : self._next]) if start < self._next else None
 

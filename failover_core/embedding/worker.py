@@ -117,7 +117,7 @@ class Worker:
         uncached = _uncached(client)
         is_due = verification.is_due(attempt, kind)
         try:
-            if is_due and uncached is client and len(texts) < self.limits.items:
+            if is_due and uncached is client and self.limits.have_room_beside(len(texts)):
                 try:
                     return (yield from self._with_canary(call, texts, kind, attempt))
                 except Exception as error:

@@ -232,8 +232,8 @@ def test_a_server_that_refuses_the_size_is_asked_for_less_from_then_on(embed: Em
 
 
 def test_full_requests_leave_room_for_the_canary_that_verifies_their_target(embed: Embed) -> None:
-    servers = [Embedding() for _ in range(3)]
-    vectors = embed(over(*servers, batch_size=64, verify="canary"), numbers(1_000))
+    servers = [Embedding(limits=Limits(items=64)) for _ in range(3)]
+    vectors = embed(over(*servers, verify="canary"), numbers(1_000))
     assert first_column(vectors) == list(range(1_000))
     requests = [request for server in servers for request in server.requests]
     assert max(map(len, requests)) == 64

@@ -24,6 +24,7 @@ from failover_core import (
     Target,
 )
 from failover_core.clients import InfinityClient
+from failover_core.clients.descriptions import RequestLimits
 from failover_core.embedding import Embedder, EmbeddingSpace, Kind
 from failover_core.embedding.space import CANARY
 from failover_core.testing import FakeClock, FaultServer
@@ -237,10 +238,24 @@ def test_the_canary_goes_along_with_texts_and_takes_no_request_of_its_own(
     assert client.canaries == 1
 
 
-def test_a_full_request_is_preceded_by_the_canary(embed: Embed) -> None:
+def test_the_canary_goes_along_with_as_many_texts_as_the_user_wants_in_a_request(
+    embed: Embed,
+) -> None:
     client = Model()
     texts = ["one", "two", "three", "four"]
     assert is_right(embed(over(pool(client), batch_size=2, spread=False), *texts), *texts)
+    assert client.requests == [["one", "two", CANARY], ["three", "four"]]
+
+
+def test_a_request_of_as_many_texts_as_its_target_takes_is_preceded_by_the_canary(
+    embed: Embed,
+) -> None:
+    class Small(Model):
+        limits = RequestLimits(items=2)
+
+    client = Small()
+    texts = ["one", "two", "three", "four"]
+    assert is_right(embed(over(pool(client), spread=False), *texts), *texts)
     assert client.requests == [[CANARY], ["one", "two"], ["three", "four"]]
 
 
