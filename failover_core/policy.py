@@ -39,6 +39,7 @@ class Settings(BaseModel):
         extra="forbid",
         arbitrary_types_allowed=True,
         hide_input_in_errors=True,
+        defer_build=True,  # models are built when the first of them is: importing is quicker
     )
 
     @model_validator(mode="wrap")
