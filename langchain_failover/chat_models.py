@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing
 from typing import Any, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -185,11 +184,9 @@ class FailoverChatModel(Choosing, Described):
         request = self._begin(messages, stop, run_manager, kwargs)
         resume = request.resume
         signature = Signature(request.call, may_resume=resume is not None)
-        for chunk in stream(request.call, request.stream, is_content, resume):
-            yield signature.on(chunk)
-        yield from signature.end()
+        return stream(request.call, request.stream, is_content, resume, signature)
 
-    async def _astream(
+    def _astream(
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
@@ -199,12 +196,7 @@ class FailoverChatModel(Choosing, Described):
         request = self._begin(messages, stop, run_manager, kwargs)
         resume = request.aresume
         signature = Signature(request.call, may_resume=resume is not None)
-        chunks = astream(request.call, request.astream, is_content, resume)
-        async with aclosing(chunks):  # type: ignore[type-var]
-            async for chunk in chunks:
-                yield signature.on(chunk)
-        for chunk in signature.end():
-            yield chunk
+        return astream(request.call, request.astream, is_content, resume, signature)
 
     def _begin(
         self,

@@ -116,7 +116,8 @@ class Child:
         """Answer at once, perhaps from the model's own cache."""
         if self.model.cache:
             return _detached(self.model._generate_with_cache(messages, **self.arguments))
-        self._wait_for_turn()
+        if self.model.rate_limiter:
+            self.model.rate_limiter.acquire(blocking=True)
         if self.model._should_stream(async_api=False, **self.arguments):
             return generate_from_stream(self._chunks(messages))
         return self.model._generate(messages, **self.arguments)
@@ -125,21 +126,24 @@ class Child:
         """Answer at once, perhaps from the model's own cache."""
         if self.model.cache:
             return _detached(await self.model._agenerate_with_cache(messages, **self.arguments))
-        await self._await_turn()
+        if self.model.rate_limiter:
+            await self.model.rate_limiter.aacquire(blocking=True)
         if self.model._should_stream(async_api=True, **self.arguments):
             return await agenerate_from_stream(self._achunks(messages))
         return await self.model._agenerate(messages, **self.arguments)
 
     def stream(self, messages: list[BaseMessage]) -> Iterator[ChatGenerationChunk]:
         """Answer in chunks; in a single one if the model does not stream."""
-        self._wait_for_turn()
+        if self.model.rate_limiter:
+            self.model.rate_limiter.acquire(blocking=True)
         if self.model._should_stream(async_api=False, **{**self.arguments, "stream": True}):
             return self._chunks(messages)
         return iter([_whole(self.model._generate(messages, **self.arguments))])
 
     async def astream(self, messages: list[BaseMessage]) -> AsyncIterator[ChatGenerationChunk]:
         """Answer in chunks; in a single one if the model does not stream."""
-        await self._await_turn()
+        if self.model.rate_limiter:
+            await self.model.rate_limiter.aacquire(blocking=True)
         if self.model._should_stream(async_api=True, **{**self.arguments, "stream": True}):
             return self._achunks(messages)
         return _one(_whole(await self.model._agenerate(messages, **self.arguments)))
@@ -151,14 +155,6 @@ class Child:
     def _achunks(self, messages: list[BaseMessage]) -> AsyncIterator[ChatGenerationChunk]:
         chunks = self.model._astream(messages, **self.arguments)
         return AsyncWatched(chunks, gives_reason) if has_finish(type(self.model)) else chunks
-
-    def _wait_for_turn(self) -> None:
-        if self.model.rate_limiter:
-            self.model.rate_limiter.acquire(blocking=True)
-
-    async def _await_turn(self) -> None:
-        if self.model.rate_limiter:
-            await self.model.rate_limiter.aacquire(blocking=True)
 
 
 async def _one(chunk: ChatGenerationChunk) -> AsyncIterator[ChatGenerationChunk]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,10 +66,10 @@ class Request:
         child, messages = self._at(attempt.client)
         return child.stream(messages)
 
-    async def astream(self, attempt: Attempt) -> AsyncIterator[ChatGenerationChunk]:
+    def astream(self, attempt: Attempt) -> Awaitable[AsyncIterator[ChatGenerationChunk]]:
         """Answer in chunks, at the target of an attempt."""
         child, messages = self._at(attempt.client)
-        return await child.astream(messages)
+        return child.astream(messages)
 
     @property
     def resume(self) -> Resume[ChatGenerationChunk] | None:
@@ -103,9 +103,9 @@ class Request:
         child, messages = self._at(client)
         return child.stream([*messages, AIMessage(text)])
 
-    async def _aprefilled(self, client: Any, text: str) -> AsyncIterator[ChatGenerationChunk]:
+    def _aprefilled(self, client: Any, text: str) -> Awaitable[AsyncIterator[ChatGenerationChunk]]:
         child, messages = self._at(client)
-        return await child.astream([*messages, AIMessage(text)])
+        return child.astream([*messages, AIMessage(text)])
 
     def _at(self, client: Any) -> tuple[Child | ChildRuns, list[BaseMessage]]:
         """Return a target's model for this request, and the messages as it takes them."""

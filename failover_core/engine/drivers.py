@@ -3,6 +3,7 @@
 ``send`` receives the Attempt and sends it. It returns the answer (for ``arun`` an awaitable of
 it), or an iterable of chunks (for ``astream`` an async one, or an awaitable of an async one).
 Chunks are held back until ``is_content`` says yes to one; from there on the call is committed.
+What goes out to the caller passes ``outlet`` last.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from failover_core.engine.attempt import Attempt, Wait
 from failover_core.engine.call import Call
 from failover_core.engine.gate import gate_of
 from failover_core.engine.opening import AsyncOpened, Opened, Pump
+from failover_core.engine.outlet import AS_THEY_ARE, Outlet
 from failover_core.engine.racing import arace, race
 from failover_core.engine.sending import (
     achunks_of,
@@ -89,6 +91,7 @@ def stream(
     send: Callable[[Attempt], Iterable[T]],
     is_content: Callable[[T], bool],
     resume: Resume[T] | None = None,
+    outlet: Outlet[T] = AS_THEY_ARE,
 ) -> Iterator[T]:
     """Carry a call out in this thread and yield its chunks."""
     call.stream(resumable=resume is not None)
@@ -102,14 +105,16 @@ def stream(
             gate = gate_of(call, step, is_content, transcript)
             try:
                 chunks = chunks or open_stream(call, step, gate.prefill or send)
-                yield from gate.open(chunks)
-                yield from gate.rest(chunks)
+                for ready in gate.open(chunks):
+                    yield outlet.on(ready)
+                for ready in gate.rest(chunks):
+                    yield outlet.on(ready)
                 last = gate.end()
             except BaseException as error:  # noqa: BLE001 - the engine decides what follows
                 call.failed(step, error)
             else:
                 call.succeeded(step)
-                yield from last
+                yield from (*map(outlet.on, last), *outlet.end())
                 return
             finally:
                 close_quietly(chunks)
@@ -124,6 +129,7 @@ async def astream(
     send: Callable[[Attempt], AsyncIterable[T] | Awaitable[AsyncIterable[T]]],
     is_content: Callable[[T], bool],
     resume: Resume[T] | None = None,
+    outlet: Outlet[T] = AS_THEY_ARE,
 ) -> AsyncIterator[T]:
     """Carry a call out in this task and yield its chunks."""
     call.stream(resumable=resume is not None)
@@ -138,15 +144,15 @@ async def astream(
             try:
                 chunks = chunks or await aopen_stream(call, step, gate.prefill or send)
                 for ready in await gate.aopen(chunks):
-                    yield ready
+                    yield outlet.on(ready)
                 async for ready in gate.rest(chunks):
-                    yield ready
+                    yield outlet.on(ready)
                 last = gate.end()
             except BaseException as error:  # noqa: BLE001 - the engine decides what follows
                 call.failed(step, error)
             else:
                 call.succeeded(step)
-                for ready in last:
+                for ready in (*map(outlet.on, last), *outlet.end()):
                     yield ready
                 return
             finally:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from failover_core import AllTargetsFailedError, Router
+from failover_core.engine.call import Call
+from failover_core.engine.drivers import astream, stream
 from failover_core.testing import ScriptedClient
 from tests.engine.doors import REFUSED, fail_first, named, trace
 
@@ -262,3 +264,45 @@ def test_all_streams_dead_is_an_error_with_one_member_each(collect: Collect) -> 
     with pytest.raises(AllTargetsFailedError) as caught:
         collect(router)
     assert len(caught.value.exceptions) == 3
+
+
+class Framed:
+    """An outlet that shows what passes it, and says at the end who served."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+
+    def on(self, chunk: str, /) -> str:
+        return f"<{chunk}>"
+
+    def end(self) -> list[str]:
+        return [self.call.report["target"]]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "shown"),
+    [
+        (["", "x", "y"], ["<>", "<x>", "<y>", "b"]),
+        (["", ""], ["<>", "<>", "b"]),
+        (["x", REFUSED], ["<x>"]),
+    ],
+    ids=["content", "none", "broken"],
+)
+@pytest.mark.parametrize("door", ["stream", "astream"])
+async def test_what_a_caller_gets_of_a_stream_passes_its_outlet(
+    door: str, chunks: list[Any], shown: list[str]
+) -> None:
+    clients = [ScriptedClient("a", [["", REFUSED]]), ScriptedClient("b", default=chunks)]
+    call, seen = Router(clients).begin(), list[str]()
+    try:
+        if door == "stream":
+            source = stream(call, lambda one: one.client.stream(), is_text, None, Framed(call))
+            seen.extend(source)
+        else:
+            async for chunk in astream(
+                call, lambda one: one.client.astream(), is_text, None, Framed(call)
+            ):
+                seen.append(chunk)
+    except ConnectionRefusedError:
+        assert REFUSED in chunks
+    assert seen == shown
