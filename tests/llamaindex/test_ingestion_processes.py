@@ -89,7 +89,9 @@ async def test_a_pipeline_with_workers_embeds_every_node_once_while_a_server_die
             nodes = pipeline.run(documents=given, num_workers=WORKERS)
 
     check(nodes, texts)
-    check_sent(servers, texts, lost_requests=WORKERS, batch=BATCH)
+    # An async call of LlamaIndex has all its batches on their way at once.
+    in_flight = len(texts) // BATCH if is_async else WORKERS
+    check_sent(servers, texts, lost_requests=in_flight, batch=BATCH)
     assert sent_to(servers[1], among=texts)
 
     # All of it is in the docstore, and in the cache under the same name in each process.
