@@ -110,6 +110,7 @@ def printed(code: str, *arguments: str, other: str = "") -> str:
     if not _has(other):
         raise ImportError(other)
     environment = {**os.environ, **_QUIET, "PYTHONPATH": str(OTHER / other) if other else ""}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else we alone would be compiled anew
     command = [sys.executable, "-P", "-c", code, *arguments]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)  # noqa: S603 - ours
     if "ModuleNotFoundError" in done.stderr:
