@@ -67,11 +67,11 @@ def _rows(found: dict[str, Costs]) -> tuple[Row, ...]:
 def _engine(effort: Effort) -> dict[str, Costs]:
     strategies, turns = ("priority", "least_loaded"), dict[str, Turn]()
     for size in SIZES:
-        times = max(1, effort.of(8_192, quick=4_096) // size)
+        times = max(1, effort.of(8_192, quick=1_024) // size)
         turns[f"{size}"] = alone_turn(size, times)
         for one in strategies:
             turns[f"{one}, {size}"] = routed_turn(size, times, POOLS[0], one)
-    found = take_turns(turns, effort.of(9, quick=2))
+    found = take_turns(turns, effort.of(9, quick=1))
     return {
         one: {size: added(found, f"{one}, {size}", f"{size}", size) for size in SIZES}
         for one in strategies
@@ -83,7 +83,7 @@ def _crowds(effort: Effort) -> Table:
     turns = {"": alone_turn(size, 1)}
     for one in STRATEGIES:
         turns |= {f"{one}, {targets}": routed_turn(size, 1, targets, one) for targets in POOLS}
-    found = take_turns(turns, effort.of(9, quick=3))
+    found = take_turns(turns, effort.of(9, quick=1))
     rows = []
     for one in STRATEGIES:
         costs = (added(found, f"{one}, {targets}", "", size) for targets in POOLS)
@@ -93,7 +93,7 @@ def _crowds(effort: Effort) -> Table:
 
 
 def _web(effort: Effort) -> dict[str, Costs]:
-    calls, longest = effort.of(1_024, quick=256), effort.of(512, quick=64)
+    calls, longest = effort.of(1_024, quick=128), effort.of(512, quick=64)
     with server() as running:
         stack = AsyncExitStack()
         contestants = loop().run(_contestants(running.url, stack))
