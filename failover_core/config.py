@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from tenacity import wait_exponential
-
 from failover_core.clients import PROVIDERS as CLIENTS
 from failover_core.clients import RerankEndpoint, own_urls
 from failover_core.errors import ConfigurationError
@@ -108,6 +106,8 @@ def policy_from_env(environ: Mapping[str, str] | None = None) -> FailoverPolicy:
     if retries is not None:
         settings["retry"]["attempts"] = retries + 1
     if factor is not None:
+        from tenacity import wait_exponential  # noqa: PLC0415 - slow to import, and seldom wanted
+
         settings["retry"]["wait"] = wait_exponential(multiplier=factor, max=8)
     if failures is not None:
         settings["breaker"]["consecutive_failures"] = failures

@@ -230,6 +230,7 @@ def test_the_policy_reads_its_variables_and_an_explicit_zero_survives() -> None:
     assert (policy.attempt_timeout, policy.retry.attempts) == (12, 1)
     assert policy.breaker.consecutive_failures == 1
     state = RetryCallState(retry_object=None, fn=None, args=(), kwargs={})  # type: ignore[arg-type]
+    assert policy.retry.wait
     assert policy.retry.wait(state) == 0
 
 
