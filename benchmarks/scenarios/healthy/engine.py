@@ -21,7 +21,7 @@ and breakers around the same. pybreaker's coroutines need tornado.
 
 BARE = "bare"
 EVERYTHING = "Router, everything on"
-GOAL = Goal(at_most=10e-6)
+GOAL = Goal(at_most=10e-6, why="the decisions take 9.7 µs in both modes, and a coroutine some more")
 
 TIMED: dict[str, Any] = {"attempt_timeout": 30, "total_timeout": 60, "retry": {"attempts": 3}}
 FULL: dict[str, Any] = {**TIMED, "adaptive_throttle": True, "spend_limit": 1e9}
