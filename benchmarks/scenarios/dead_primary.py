@@ -92,7 +92,7 @@ _SLOW = [name for name in _NAMES if name.startswith("embed") and "litellm" in na
 
 def measure(effort: Effort) -> Section:
     """Put everybody before each kind of dead server."""
-    calls = effort.of(100, quick=5)
+    calls = effort.of(100, quick=3)
     with _groups(effort) as groups, server(dimension=8) as live:
         wanted = {name for group in groups for name in group.names}
         _at_once(partial(_warm_up, live.url), groups)

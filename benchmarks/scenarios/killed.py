@@ -98,7 +98,7 @@ _WHY = (
 )
 
 _KILLED = Trouble(texts=20_000, servers=3, killed_after=1.0)
-_KILLED_SOON = Trouble(texts=4_096, servers=3, killed_after=0.2)
+_KILLED_SOON = Trouble(texts=2_560, servers=3, killed_after=0.2)
 _THROTTLED_TOO = Trouble(texts=50_000, servers=4, killed_after=1.0, throttled_after=1.8)
 
 

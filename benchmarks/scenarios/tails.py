@@ -184,7 +184,7 @@ def measure(effort: Effort) -> Section:
 
 
 def _meet(trouble: Trouble, places: Mapping[str, Worker], effort: Effort) -> dict[str, Record]:
-    calls, rounds = effort.of(400, quick=32), effort.of(3, quick=1)
+    calls, rounds = effort.of(400, quick=16), effort.of(3, quick=1)
     found: dict[str, Record] = {}
     with ExitStack() as stack:
         urls = [stack.enter_context(_server()) for _ in range(SERVERS)]

@@ -31,7 +31,7 @@ _DOORS = ("embed", "aembed")
 
 def measured(effort: Effort) -> tuple[tuple[Table, ...], tuple[Plot, ...]]:
     """Embed as many texts over each number of servers."""
-    job = texts(effort.of(24_000, quick=2_000))
+    job = texts(effort.of(24_000, quick=1_024))
     with ExitStack() as stack:
         turns: dict[str, Turn] = {}
         for size in SIZES:
