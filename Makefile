@@ -60,7 +60,7 @@ demo: $(READY) ## watch both frameworks answer while their servers are killed
 notebook: $(READY) ## execute every notebook from start to end, without saving it
 	$(BIN)/jupyter execute notebooks/*.ipynb
 
-bench: $(BENCH)/.ready ## measure it beside what people use otherwise, into docs/benchmarks (half an hour)
+bench: $(BENCH)/.ready ## measure it beside what people use otherwise, into docs/benchmarks (three quarters of an hour)
 	$(BENCH)/bin/python -m benchmarks --docs docs
 
 bench-quick: $(BENCH)/.ready ## the same in small, into build/benchmarks (3 minutes)
